@@ -1,0 +1,77 @@
+# Two commands set everything up on a fresh Debian machine with Go:
+#   make run     builds eyas and starts the agent here
+#   make test    installs what the tests need and runs them all
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+CACHE   := $(or $(EYAS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/eyas)
+GO      := CGO_ENABLED=0 go
+LDFLAGS := -s -w -X github.com/eyas-agent/eyas/agent/command.version=$(VERSION)
+
+LINT_VERSION := v2.15.0
+LINT         := $(CACHE)/bin/golangci-lint-$(LINT_VERSION)/golangci-lint
+
+SCRIPTS = .ci/run test/deps test/demo test/peers/build $(addprefix test/vm/,prepare run selfcheck suite build-kernels build-rootfs build-store mkoci guest-init guest-suite guest-check initramfs-init)
+
+.PHONY: build run demo test test-unit test-host test-vm bench lint generate check-generated clean deps-test
+
+build: ## bin/eyas, static
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/eyas ./agent
+
+run: build ## start the agent on this machine
+	@test "$$(id -u)" = 0 || { echo "make run: the agent loads BPF programs: run it as root (sudo make run)" >&2; exit 1; }
+	@echo "metrics:  http://127.0.0.1:9817/metrics"
+	@echo "look:     bin/eyas tree; bin/eyas ps; bin/eyas map; bin/eyas whois pid N   (in another terminal)"
+	exec bin/eyas agent
+
+demo: build ## a real nested sandbox, and a walk through whois, ps, tree
+	@test/deps demo
+	test/demo
+
+deps-test:
+	@test/deps test
+
+# The order is from quick to slow: what is wrong shows early.
+test: deps-test check-generated lint test-unit test-host test-vm ## all tests that this machine can run
+
+test-unit: ## pure tests: no root, no kernel
+	go vet ./... && go vet -tags host ./...
+	go test $$(go list ./... | grep -v /test/)
+
+test-host: deps-test ## privileged tests on this machine's kernel
+	go test ./test/storm/...
+	go test -count=1 -timeout 20m -tags host ./bpf/... ./collectors/... ./agent/... ./test/host/...
+	@test/peers/build containerd
+	go test -count=1 -timeout 20m -tags host ./test/starts/...
+
+test-vm: ## the same on other kernels, in virtual machines
+	@if [ -x test/vm/suite ]; then test/deps vm && test/vm/suite; else echo "test-vm: no suite yet"; fi
+
+bench: deps-test ## costs, as ratios in one run
+	@test/deps bench
+	go test -count=1 -timeout 20m -tags host -run '^$$' -bench . -benchtime 1x ./test/host/...
+	@test/peers/build containerd
+	go test -count=1 -timeout 20m -tags host -run '^$$' -bench . -benchtime 1x ./test/starts/...
+	go test -run '^$$' -bench . $$(go list ./... | grep -v /test/)
+
+$(LINT):
+	GOBIN=$(dir $@) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+
+lint: deps-test $(LINT) ## Go, C and shell
+	$(LINT) run
+	clang-format-19 --dry-run --Werror bpf/*.c bpf/*.h
+	shellcheck -x -P SCRIPTDIR $(SCRIPTS)
+
+generate: deps-test ## BPF objects and their Go types
+	go generate ./bpf
+
+check-generated: deps-test ## the committed objects are those of the source, byte for byte
+	@cp -r bpf $(CURDIR)/.bpf-committed && trap 'rm -rf $(CURDIR)/.bpf-committed' EXIT && \
+	go generate ./bpf && for f in bpf/*_bpfel.o bpf/*_bpfel.go; do \
+		cmp "$$f" ".bpf-committed/$$(basename "$$f")" || { echo "check-generated: $$f is not what the source gives: run make generate and commit" >&2; exit 1; }; \
+	done && echo "check-generated: ok"
+
+clean:
+	rm -rf bin

@@ -1,0 +1,108 @@
+package daemon
+
+import (
+	"time"
+
+	"github.com/eyas-agent/eyas/agent/nri"
+	"github.com/eyas-agent/eyas/agent/prepare"
+	"github.com/eyas-agent/eyas/agent/subid"
+)
+
+// Config is all that can be set. There is one default; a file may change it,
+// and flags may change that.
+type Config struct {
+	StateDir          string        // where the history lives
+	Socket            string        // unix socket of the query API
+	Listen            string        // host:port of /metrics; empty: none
+	LogLevel          string        // trace, debug, info, warn, error
+	HistoryMaxAge     time.Duration // how long the dead are remembered
+	HistoryMaxBytes   int64         // size of the history's file
+	ReconcileInterval time.Duration // between proofs that the table is right
+	RingBytes         int64         // size of the kernel's event ring
+	BPFStats          bool          // measure the programs' run time
+	MaxNestedSeries   int           // nested containers with series of their own, per sandbox
+	Nice              int           // nice value of the agent
+	ProcRoot          string        // where procfs of the host is mounted
+	NRI               string        // hear from the container runtime: auto, on, off
+	NRISocket         string        // where the runtime listens for plugins
+	SubidRange        subid.Range   // where leased ranges of ids come from
+	SubidQuarantine   time.Duration // how long a freed range rests
+	DefaultProfile    string        // of pods that want to be sandboxes and name none
+	KubeletRoot       string        // kubelet's root directory
+
+	// These are of the file alone.
+	Profiles   []nri.Profile     // the built-in ones first
+	Namespaces map[string]string // profile by a pod's namespace
+	Handlers   map[string]string // profile by a pod's runtime handler
+}
+
+// DefaultConfig is the one default.
+func DefaultConfig() Config {
+	pool, profiles := subid.Defaults(), nri.Profiles()
+	return Config{
+		StateDir: "/var/lib/eyas", Socket: "/run/eyas/eyas.sock", Listen: "127.0.0.1:9817", LogLevel: "info",
+		HistoryMaxAge: 7 * 24 * time.Hour, HistoryMaxBytes: 256 << 20, ReconcileInterval: 30 * time.Second,
+		RingBytes: 8 << 20, Nice: -10, BPFStats: true, MaxNestedSeries: 50, ProcRoot: "/proc",
+		NRI: "auto", NRISocket: nri.DefaultSocket, SubidRange: pool.Range, SubidQuarantine: pool.Quarantine,
+		DefaultProfile: profiles[0].Name, KubeletRoot: "/var/lib/kubelet", Profiles: profiles,
+	}
+}
+
+// Setting is one key with a single value, for the file and for flags alike.
+type Setting struct {
+	Key   string
+	Help  string
+	Get   func() string
+	Parse func(string) error // the error says what is wanted
+}
+
+// Settings lists every such key of c, bound to it.
+func (c *Config) Settings() []Setting {
+	return []Setting{
+		text("state-dir", "directory that keeps the history", &c.StateDir, absolute),
+		text("socket", "unix socket of the query API", &c.Socket, absolute),
+		text("listen", "host:port that serves /metrics, /healthz and /readyz; empty for none", &c.Listen, hostPort),
+		text("log-level", "trace, debug, info, warn or error", &c.LogLevel, level),
+		duration("history-max-age", "how long the dead are remembered", &c.HistoryMaxAge, time.Minute),
+		size("history-max-bytes", "size of the history's file", &c.HistoryMaxBytes, 4<<20, 1<<40),
+		duration("reconcile-interval", "time between proofs that the table equals the kernel", &c.ReconcileInterval, time.Second),
+		size("ring-bytes", "size of the kernel's event ring", &c.RingBytes, 64<<10, 1<<30),
+		boolean("bpf-stats", "measure the run time of BPF programs (about 60 ns a run, for all of the node's)", &c.BPFStats),
+		number("max-nested-series", "nested containers with series of their own, per sandbox", &c.MaxNestedSeries, 1, 10000),
+		number("nice", "nice value of the agent: it must keep up when the node is overloaded", &c.Nice, -20, 19),
+		text("proc-root", "where the host's procfs is mounted", &c.ProcRoot, absolute),
+		text("nri", "prepare sandboxes when the container runtime starts them: auto (if it listens), on or off", &c.NRI, oneOf("auto", "on", "off")),
+		text("nri-socket", "where the container runtime listens for NRI plugins", &c.NRISocket, absolute),
+		text("kubelet-root", "kubelet's root directory, where its records of pods' user namespaces are", &c.KubeletRoot, absolute),
+		idRange("subid-range", "host ids to lease to sandboxes without ids of their own, as start:count; both are multiples of 65536", &c.SubidRange),
+		duration("subid-quarantine", "how long a freed range of ids rests", &c.SubidQuarantine, time.Second),
+		text("sandbox-default-profile", "profile of pods with the annotation "+nri.Annotation+`: "true"`, &c.DefaultProfile, profileName),
+	}
+}
+
+// Check looks at what can only be seen when all is set, by file and by flags. The
+// error is a *KeyError.
+func (c *Config) Check() error {
+	if err := c.known(c.DefaultProfile); err != nil {
+		return &KeyError{"sandbox-default-profile", c.DefaultProfile, err}
+	}
+	for _, p := range c.Profiles {
+		if p.Size > c.SubidRange.Count {
+			return sizeError(p, c.SubidRange)
+		}
+	}
+	return nil
+}
+
+// pool is where leased ranges come from.
+func (c *Config) pool() subid.Options {
+	return subid.Options{Range: c.SubidRange, Quarantine: c.SubidQuarantine}
+}
+
+// preparerProfiles are the profiles without what only a runtime can do.
+func (c *Config) preparerProfiles() (all []prepare.Profile) {
+	for _, p := range c.Profiles {
+		all = append(all, p.Profile)
+	}
+	return all
+}

@@ -1,0 +1,96 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/prometheus/procfs"
+
+	"github.com/eyas-agent/eyas/collectors/cgroups"
+	"github.com/eyas-agent/eyas/collectors/identity"
+)
+
+// BootID reads the kernel's boot id; short ids and history belong to one boot.
+func BootID(procRoot string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(procRoot, "sys/kernel/random/boot_id"))
+	if err != nil {
+		return "", fmt.Errorf("read boot id: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// ReadNode describes this host for answers.
+func ReadNode(boot string) identity.Node {
+	name, err := os.Hostname()
+	if err != nil {
+		name = "node"
+	}
+	return identity.Node{ID: strings.SplitN(boot, "-", 2)[0], Name: identity.Valid(name)}
+}
+
+// driveProcess makes a process that executes a program: this one, which does
+// nothing when asked for a self-test.
+func driveProcess() error {
+	c := exec.Command("/proc/self/exe", SelfTestArg)
+	c.Env = []string{}
+	return c.Run()
+}
+
+// SelfTestArg makes eyas exit at once, successfully.
+const SelfTestArg = "self-test-child"
+
+// driveCgroup moves this process to the cgroup that it is in: to the kernel an
+// attachment like any, to the process none.
+func driveCgroup(procRoot string, h *cgroups.Hierarchy) error {
+	if h == nil {
+		return cgroups.ErrNoHierarchy
+	}
+	fs, err := procfs.NewFS(procRoot)
+	if err != nil {
+		return err
+	}
+	self, err := fs.Self()
+	if err != nil {
+		return err
+	}
+	groups, err := self.Cgroups()
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
+		if g.HierarchyID != 0 {
+			continue
+		}
+		file := filepath.Join(h.Mount(), filepath.Clean("/"+g.Path), "cgroup.procs")
+		f, err := os.OpenFile(file, os.O_WRONLY, 0)
+		if err != nil {
+			return fmt.Errorf("open own cgroup: %w", err)
+		}
+		defer f.Close()
+		if _, err := f.WriteString("0"); err != nil { // 0: the writer
+			return fmt.Errorf("attach to own cgroup: %w", err)
+		}
+		return nil
+	}
+	return cgroups.ErrNoHierarchy
+}
+
+// cgroupRoot is the part of a cgroup path that holds a whole container: up to
+// the innermost component that a runtime's pattern names, or else without the
+// leaf into which engines move their own processes. What names the container
+// around it, whose part is around, does not name it.
+func cgroupRoot(path, around string) string {
+	if refs := containerRefs(path); len(refs) > 0 {
+		if root := refs[len(refs)-1].Prefix; root != around {
+			return root
+		}
+	}
+	switch filepath.Base(path) {
+	case "init", "init.scope", "supervisor", "payload", "leaf":
+		return filepath.Dir(path)
+	}
+	return path
+}

@@ -1,0 +1,21 @@
+// Command eyas maps processes of nested containers to who they are on the
+// host, as a daemon and as the commands that ask it.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/eyas-agent/eyas/agent/command"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal kills: the first one gives the default action back.
+	context.AfterFunc(ctx, stop)
+	os.Exit(command.Main(ctx, command.Env{
+		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv,
+	}))
+}

@@ -1,0 +1,7 @@
+package bpf
+
+// The flags are part of what makes the object reproducible: the clang and the
+// BPF instruction set (v3: 6.1 refuses v4) are pinned, the types are those of
+// wire.h.
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -cflags "-O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -mcpu=v3" -type eyas_header -type eyas_process -type eyas_exit -type eyas_attach -type eyas_hint -type eyas_victim -type eyas_memcg -type eyas_memcg_flag -type eyas_extent -type eyas_userns -type eyas_counts_key -type eyas_counts -type eyas_stats -type eyas_kind -type eyas_flag -type eyas_program identity identity.bpf.c
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -cflags "-O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -mcpu=v3" -type eyas_overlay_key -type eyas_overlay -type eyas_overlay_program -type eyas_histogram overlay overlay.bpf.c

@@ -1,0 +1,148 @@
+// Package processes counts the processes of every container, nested or not:
+// how many there are, were born, executed programs, and how they ended.
+//
+// What enters: the identity table and the kernel's own counts. What leaves:
+// Prometheus series. It reads the pids controller of containers' cgroups and
+// changes nothing but the kernel's counts map, from which it takes the rows of
+// containers that are gone.
+package processes
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/eyas-agent/eyas/bpf"
+	"github.com/eyas-agent/eyas/collectors/cgroups"
+	"github.com/eyas-agent/eyas/collectors/identity"
+)
+
+// Counter is the kernel's counting; *bpf.Monitor is one.
+type Counter interface {
+	Counts() (map[bpf.CountsKey]bpf.Counts, error)
+	TakeCounts(bpf.CountsKey) (bpf.Counts, error)
+}
+
+// Table gives a view of a table that is no older than a moment.
+type Table interface {
+	Refresh(ctx context.Context) error
+	View(f func(table *identity.Table, zombies map[string]int))
+}
+
+// Limits reads the pids controller of a cgroup.
+type Limits interface {
+	PIDs(path string) (cgroups.PIDs, bool)
+}
+
+// Options of a Collector.
+type Options struct {
+	Counter   Counter
+	Table     Table
+	Limits    Limits // may be nil
+	MaxNested int    // series of nested containers per outermost one; default 50
+	Log       zerolog.Logger
+}
+
+// Collector is a prometheus.Collector; safe for concurrent use.
+type Collector struct {
+	o     Options
+	mu    sync.Mutex
+	fresh time.Time
+	slots map[string]*sandbox // by the outermost container's id
+	lost  map[bpf.CountsKey]time.Time
+}
+
+// sandbox is what must stay the same from scrape to scrape for one outermost
+// container: who has a series, and what those without one have added up to.
+type sandbox struct {
+	own     map[string]bool
+	folded  map[string]bpf.Counts // by container id
+	retired bpf.Counts            // of folded ones that are gone
+	others  bool                  // there is, or was, a remainder
+}
+
+// New returns a Collector.
+func New(o Options) *Collector {
+	if o.MaxNested <= 0 {
+		o.MaxNested = 50
+	}
+	return &Collector{o: o, slots: map[string]*sandbox{}, lost: map[bpf.CountsKey]time.Time{}}
+}
+
+var labels = []string{"namespace", "pod", "container", "nested", "level"}
+
+func desc(name, help string, more ...string) *prometheus.Desc {
+	return prometheus.NewDesc("eyas_container_"+name, help, append(append([]string{}, labels...), more...), nil)
+}
+
+var (
+	descProcesses = desc("processes", "Live processes (thread groups) right in the container, zombies not counted.")
+	descThreads   = desc("threads", "Threads of these processes, first threads included.")
+	descZombies   = desc("zombies", "Dead processes of the container that nobody has reaped.")
+	descPeak      = desc("processes_peak", "Most live processes seen at once since the agent started.")
+	descForks     = desc("forks_total", "Processes born in the container.")
+	descStarted   = desc("threads_started_total", "Threads started that are not the first of their process.")
+	descExecs     = desc("exec_total", "Programs executed in the container.")
+	descExits     = desc("exits_total", "Processes that ended, by kind: zero (exit status 0), error (another status), signal.", "kind")
+	descOOM       = desc("oom_kills_total", "Processes the OOM killer chose; part of exits by signal.")
+	descCurrent   = desc("pids_current", "Tasks in the container's own cgroup subtree, as the pids controller counts.")
+	descMax       = desc("pids_max", "Limit of the pids controller in the container's own cgroup; +Inf is none.")
+	descEscaped   = desc("escaped", "1 when the container lives outside the cgroup subtree of the container around it.")
+	descInfo      = desc("info", "Names and ids of the container; always 1.",
+		"id", "name", "runtime", "runtime_id", "image", "pidns", "userns")
+	descFolded = prometheus.NewDesc("eyas_nested_folded",
+		"Nested containers without series of their own, added up as nested=\"_other\".",
+		[]string{"namespace", "pod", "container"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		descProcesses, descThreads, descZombies, descPeak, descForks, descStarted, descExecs, descExits,
+		descOOM, descCurrent, descMax, descEscaped, descInfo, descFolded,
+	} {
+		ch <- d
+	}
+}
+
+// minRefresh bounds how often scrapes make the kernel iterate.
+const minRefresh = time.Second
+
+// Collect implements prometheus.Collector.
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.fresh) >= minRefresh {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		err := c.o.Table.Refresh(ctx)
+		cancel()
+		if err != nil {
+			c.o.Log.Error().Err(err).Msg("refresh before a scrape")
+		} else {
+			c.fresh = time.Now()
+		}
+	}
+	rows, err := c.o.Counter.Counts()
+	if err != nil {
+		// Counters then have no value: 0 would look like a reset.
+		ch <- prometheus.NewInvalidMetric(descForks, err)
+		rows = nil
+	} else if rows == nil {
+		rows = map[bpf.CountsKey]bpf.Counts{}
+	}
+	for _, s := range c.gather(rows) {
+		s.emit(ch)
+	}
+	c.emitFolded(ch)
+}
+
+func (c *Collector) emitFolded(ch chan<- prometheus.Metric) {
+	for id, s := range c.slots {
+		if s.others {
+			ch <- prometheus.MustNewConstMetric(descFolded, prometheus.GaugeValue, float64(len(s.folded)), "", "", id)
+		}
+	}
+}
