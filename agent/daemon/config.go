@@ -42,7 +42,7 @@ func DefaultConfig() Config {
 	return Config{
 		StateDir: "/var/lib/eyas", Socket: "/run/eyas/eyas.sock", Listen: "127.0.0.1:9817", LogLevel: "info",
 		HistoryMaxAge: 7 * 24 * time.Hour, HistoryMaxBytes: 256 << 20, ReconcileInterval: 30 * time.Second,
-		RingBytes: 8 << 20, Nice: -10, BPFStats: true, MaxNestedSeries: 50, ProcRoot: "/proc",
+		RingBytes: 8 << 20, Nice: -20, BPFStats: true, MaxNestedSeries: 50, ProcRoot: "/proc",
 		NRI: "auto", NRISocket: nri.DefaultSocket, SubidRange: pool.Range, SubidQuarantine: pool.Quarantine,
 		DefaultProfile: profiles[0].Name, KubeletRoot: "/var/lib/kubelet", Profiles: profiles,
 	}

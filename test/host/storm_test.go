@@ -21,6 +21,12 @@ import (
 // stormArgs is the storm that every kernel must stand.
 var stormArgs = []string{"run", "--containers", "50", "--levels", "1-32", "--forks", "30000", "--threads", "10000", "--execs", "10000"}
 
+// roomy holds all that a storm writes while an agent starts: some 220 of its
+// processes are runnable then, in the agent's own cgroup, each with a record of
+// half a KiB for every fork, exec and exit. What a full ring does is
+// TestOverflow' to show.
+var roomy = []string{"--ring-bytes", "32MiB"}
+
 // quick makes a storm shorter.
 var quick = []string{"--forks", "8000", "--threads", "2500", "--execs", "2500"}
 
@@ -65,7 +71,7 @@ func startStorm(t testing.TB, args ...string) (*stormtest.Storm, stormtest.Ready
 // while a storm runs over 50 containers at levels 1 to 32, then the counts
 // against the storm's own account, then the history against the dead.
 func TestStormEveryAnswer(t *testing.T) {
-	a := startAgent(t, "")
+	a := startAgent(t, "", roomy...)
 	s, ready := startStorm(t, wholeArgs()...)
 	if err := s.Go(); err != nil {
 		t.Fatal(err)
@@ -120,7 +126,7 @@ func TestStormAgentStartsInTheMiddle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := startAgent(t, "")
+	a := startAgent(t, "", roomy...)
 	if err := s.Go(); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +144,7 @@ func TestStormAgentStartsInTheMiddle(t *testing.T) {
 // again: the table is exact, and what was known before is remembered.
 func TestStormAgentIsKilled(t *testing.T) {
 	dir := t.TempDir()
-	a := startAgent(t, dir)
+	a := startAgent(t, dir, roomy...)
 	s, ready := startStorm(t, halvesArgs()...)
 	if err := s.Go(); err != nil {
 		t.Fatal(err)
@@ -157,7 +163,7 @@ func TestStormAgentIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.Kill()
-	b := startAgent(t, dir)
+	b := startAgent(t, dir, roomy...)
 	end, err := s.Done()
 	if err != nil {
 		t.Fatal(err)
