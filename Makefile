@@ -13,6 +13,10 @@ LDFLAGS := -s -w -X github.com/eyas-agent/eyas/agent/command.version=$(VERSION)
 LINT_VERSION := v2.15.0
 LINT         := $(CACHE)/bin/golangci-lint-$(LINT_VERSION)/golangci-lint
 
+# Tests of a whole agent depend on what else the machine does: those that fail, a
+# few at most, run once more, alone, and both runs are shown.
+GOTESTSUM := go run gotest.tools/gotestsum@v1.13.0 --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=3
+
 SCRIPTS = .ci/run test/deps test/demo test/peers/build $(addprefix test/vm/,prepare run selfcheck suite build-kernels build-rootfs build-store mkoci guest-init guest-suite guest-check initramfs-init)
 
 .PHONY: build run demo test test-unit test-host test-vm bench lint generate check-generated clean deps-test
@@ -42,9 +46,9 @@ test-unit: ## pure tests: no root, no kernel
 
 test-host: deps-test ## privileged tests on this machine's kernel
 	go test ./test/storm/...
-	go test -count=1 -timeout 20m -tags host ./bpf/... ./collectors/... ./agent/... ./test/host/...
+	$(GOTESTSUM) --packages "./bpf/... ./collectors/... ./agent/... ./test/host/..." -- -count=1 -timeout 20m -tags host
 	@test/peers/build containerd
-	go test -count=1 -timeout 20m -tags host ./test/starts/...
+	$(GOTESTSUM) --packages ./test/starts/... -- -count=1 -timeout 20m -tags host
 
 test-vm: ## the same on other kernels, in virtual machines
 	@if [ -x test/vm/suite ]; then test/deps vm && test/vm/suite; else echo "test-vm: no suite yet"; fi

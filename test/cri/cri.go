@@ -89,12 +89,19 @@ func (c *Client) RunPod(ctx context.Context, o PodOptions) (*Pod, error) {
 	if o.HostNetwork {
 		p.config.Hostname = ""
 	}
-	r, err := c.Runtime.RunPodSandbox(ctx, &runtime.RunPodSandboxRequest{Config: p.config, RuntimeHandler: o.Handler})
-	if err != nil {
-		return nil, fmt.Errorf("run pod %s: %w", o.Name, err)
+	for {
+		r, err := c.Runtime.RunPodSandbox(ctx, &runtime.RunPodSandboxRequest{Config: p.config, RuntimeHandler: o.Handler})
+		switch {
+		case err == nil:
+			p.ID = r.PodSandboxId
+			return p, nil
+		case !strings.Contains(err.Error(), "failed to create network namespace") || p.config.Metadata.Attempt == 3:
+			return nil, fmt.Errorf("run pod %s: %w", o.Name, err)
+		}
+		// On a loaded machine containerd 2.1 loses the process whose namespace
+		// it is about to take. Kubelet tries again, too.
+		p.config.Metadata.Attempt++
 	}
-	p.ID = r.PodSandboxId
-	return p, nil
 }
 
 // Remove stops and removes the pod and all its containers.
