@@ -22,13 +22,9 @@ type client struct {
 }
 
 func (k *client) flags(c *cobra.Command) {
-	k.askFlags(c)
-	c.Flags().StringVar(&k.state, "state-dir", daemon.DefaultConfig().StateDir, "history to read when no agent runs")
-}
-
-// askFlags are those of questions that only an agent answers.
-func (k *client) askFlags(c *cobra.Command) {
-	c.Flags().StringVar(&k.socket, "socket", daemon.DefaultConfig().Socket, "unix socket of the agent")
+	d := daemon.DefaultConfig()
+	c.Flags().StringVar(&k.socket, "socket", d.Socket, "unix socket of the agent")
+	c.Flags().StringVar(&k.state, "state-dir", d.StateDir, "history to read when no agent runs")
 	c.Flags().StringVarP(&k.output, "output", "o", "table", "table, wide or json")
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "wide", "json"}, cobra.ShellCompDirectiveNoFileComp))
 }

@@ -4,21 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/eyas-agent/eyas/agent/top"
+	"github.com/eyas-agent/eyas/collectors/identity"
 	"github.com/eyas-agent/eyas/exporter/api"
 )
 
 func newTop(env Env) *cobra.Command {
 	k := &client{env: env}
-	interval := 2 * time.Second
+	interval, once := 2*time.Second, false
 	c := &cobra.Command{
 		Use: "top [CHAIN]", Short: "Watch what containers use of their limits and do each second",
-		Long: "Watch containers and those inside them, processes, tasks, memory and pressure of\n" +
+		Long: "Watch containers and those inside them, live: processes, tasks, memory and pressure of\n" +
 			"their cgroups against the limits, and forks, denials, and bytes through overlays each\n" +
 			"second. With CHAIN, that container and the containers inside it. ? shows the keys.\n" +
 			"When stdout is no terminal, one table is printed after one interval; JSON at once, with\n" +
@@ -32,15 +35,16 @@ func newTop(env Env) *cobra.Command {
 			if interval < 100*time.Millisecond || interval > time.Hour {
 				return usageError{fmt.Errorf("--interval: want 100ms to 1h, got %q", interval)}
 			}
-			return k.top(c.Context(), strings.Join(a, ""), interval)
+			return k.top(c.Context(), strings.Join(a, ""), interval, once)
 		},
 	}
-	k.askFlags(c)
+	k.flags(c)
 	c.Flags().DurationVar(&interval, "interval", interval, "time between two looks")
+	c.Flags().BoolVar(&once, "once", false, "print one table and exit, also on a terminal")
 	return c
 }
 
-func (k *client) top(ctx context.Context, chain string, interval time.Duration) error {
+func (k *client) top(ctx context.Context, chain string, interval time.Duration, once bool) error {
 	remote, _, err := api.Dial(ctx, k.socket)
 	if errors.Is(err, api.ErrDown) {
 		return fmt.Errorf("%w: top needs a running agent, which counts: see eyas agent --help", err)
@@ -55,6 +59,12 @@ func (k *client) top(ctx context.Context, chain string, interval time.Duration) 
 	}
 	if k.output == "json" {
 		return writeJSON(k.env.Stdout, rows)
+	}
+	if !once && isTerminal(k.env.Stdout) {
+		return top.Run(ctx, top.Options{
+			Ask:      func(ctx context.Context) ([]identity.StatsRow, error) { return remote.Stats(ctx, chain) },
+			Interval: interval, Where: chain, Escape: Escape,
+		})
 	}
 	wait := time.NewTimer(interval)
 	defer wait.Stop()
@@ -78,4 +88,13 @@ func (k *client) top(ctx context.Context, chain string, interval time.Duration) 
 	}
 	t.Render()
 	return nil
+}
+
+func isTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
 }

@@ -113,12 +113,13 @@ func cell(s string, width int, right bool) string {
 	return s + pad
 }
 
-// keepEnd is the end of s in at most width cells, behind an ellipsis.
+// keepEnd is s, or its end behind an ellipsis, in at most width cells, and how many
+// those are.
 func keepEnd(s string, width int) (string, int) {
-	if width <= 0 {
-		return "", 0
-	}
 	w := displaywidth.String(s)
+	if w <= width {
+		return s, w
+	}
 	g := displaywidth.StringGraphemes(s)
 	for w > width-1 && g.Next() {
 		s, w = s[len(g.Value()):], w-g.Width()
