@@ -96,6 +96,9 @@ func loop(ctx context.Context, o Options, screen tcell.Screen) error {
 	}
 }
 
+// patience is how long an answer may take: longer than a busy agent needs.
+const patience = 15 * time.Second
+
 // once asks, and hands a panic on to where the terminal can be given back.
 func once(ctx context.Context, ask func(context.Context) ([]identity.StatsRow, error)) (s said) {
 	defer func() {
@@ -103,6 +106,8 @@ func once(ctx context.Context, ask func(context.Context) ([]identity.StatsRow, e
 			s = said{panic: fmt.Sprintf("%v\n%s", p, debug.Stack())}
 		}
 	}()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	rows, err := ask(ctx)
 	return said{rows: rows, err: err}
 }

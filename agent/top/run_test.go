@@ -117,8 +117,8 @@ func TestQuestions(t *testing.T) {
 		var mu sync.Mutex
 		var asked []time.Duration
 		began := time.Now()
-		slow := 5 * time.Second // of the third answer
-		o := Options{Interval: 2 * time.Second, Escape: escape, Ask: func(context.Context) ([]identity.StatsRow, error) {
+		slow := 5 * time.Second // the third answer; the seventh never comes
+		o := Options{Interval: 2 * time.Second, Escape: escape, Ask: func(ctx context.Context) ([]identity.StatsRow, error) {
 			mu.Lock()
 			asked = append(asked, time.Since(began).Round(time.Second))
 			n := len(asked)
@@ -127,6 +127,10 @@ func TestQuestions(t *testing.T) {
 				<-time.After(slow)
 				return nil, errors.New("too slow")
 			}
+			if n == 7 {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
 			return nest(float64(n), uint64(n)), nil
 		}}
 		done := make(chan error, 1)
@@ -134,7 +138,7 @@ func TestQuestions(t *testing.T) {
 		for _, step := range []struct {
 			key  string
 			wait time.Duration
-		}{{"", 13 * time.Second}, {" ", 8 * time.Second}, {" ", 3 * time.Second}, {"q", time.Second}} {
+		}{{"", 13 * time.Second}, {" ", 8 * time.Second}, {" ", 18 * time.Second}, {"q", time.Second}} {
 			if step.key != "" {
 				tty.keys <- step.key
 			}
@@ -143,8 +147,8 @@ func TestQuestions(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		// Asked at 4 it answers at 9; paused from 13 to 21.
-		want := []time.Duration{0, 2, 4, 10, 12, 21, 23}
+		// Asked at 4 it answers at 9; paused from 13 to 21; given up at 38.
+		want := []time.Duration{0, 2, 4, 10, 12, 21, 23, 39}
 		for i := range want {
 			want[i] *= time.Second
 		}
@@ -158,7 +162,7 @@ func TestQuestions(t *testing.T) {
 				t.Errorf("asked at %v, want %v", asked, want)
 			}
 		}
-		if out := tty.text(); !strings.Contains(out, "too slow") || !strings.Contains(out, "PAUSED") {
+		if out := tty.text(); !strings.Contains(out, "too slow") || !strings.Contains(out, "PAUSED") || !strings.Contains(out, "deadline") {
 			t.Errorf("%q", out)
 		}
 	})
