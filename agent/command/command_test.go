@@ -32,6 +32,7 @@ type agent struct {
 	tree  []identity.TreeNode
 	maps  []identity.NSAnswer
 	kills []identity.OOMAnswer
+	stats []identity.StatsRow
 	err   error
 	asked string
 }
@@ -69,6 +70,11 @@ func (a *agent) Map(_ context.Context, chain string) ([]identity.NSAnswer, error
 func (a *agent) OOM(_ context.Context, chain string, since time.Time) ([]identity.OOMAnswer, error) {
 	a.asked = fmt.Sprintf("oom %q since %d", chain, max(0, since.Unix()))
 	return a.kills, a.err
+}
+
+func (a *agent) Stats(_ context.Context, chain string) ([]identity.StatsRow, error) {
+	a.asked = fmt.Sprintf("stats %q", chain)
+	return a.stats, a.err
 }
 
 // serve answers on a socket until the test ends.

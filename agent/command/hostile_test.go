@@ -32,6 +32,9 @@ func hostile(a *agent, s string) {
 		return k
 	}
 	a.kills = []identity.OOMAnswer{kill(identity.OOMInside, 1), kill(identity.OOMCgroup, 4), kill(identity.OOMContainer, 1)}
+	a.stats = []identity.StatsRow{
+		{ID: "33e9d68c4816", Name: s, Runtime: s, ContainerID: s, Level: 1}, {ID: "393dc72765dc", Parent: "33e9d68c4816", Name: s, Level: 2},
+	}
 	a.maps = []identity.NSAnswer{{UserNS: 7, Containers: []string{"33e9d68c4816"}}}
 }
 
@@ -46,7 +49,8 @@ func FuzzHostileText(f *testing.F) {
 	}
 	a := &agent{}
 	socket := serve(f, a)
-	calls := []string{"whois pid 7 -o wide", "whois pid 7", "whois uid 7", "ps -o wide", "ps", "tree -o wide", "tree", "map -o wide", "ps -o json", "tree -o json", "oom", "oom -o wide", "oom -o json"}
+	calls := []string{"whois pid 7 -o wide", "whois pid 7", "whois uid 7", "ps -o wide", "ps", "tree -o wide", "tree", "map -o wide", "ps -o json", "tree -o json", "oom", "oom -o wide", "oom -o json",
+		"top --interval 100ms -o wide", "top -o json"}
 	lines := map[string]int{}
 	hostile(a, "plain")
 	for _, c := range calls {
@@ -71,6 +75,8 @@ func FuzzHostileText(f *testing.F) {
 				d = cmp.Diff([]identity.Identity{a.id}, decode[[]identity.Identity](t, out))
 			case "tree -o json":
 				d = cmp.Diff(a.tree, decode[[]identity.TreeNode](t, out))
+			case "top -o json":
+				d = cmp.Diff(a.stats, decode[[]identity.StatsRow](t, out))
 			case "oom -o json":
 				d = cmp.Diff(a.kills, decode[[]identity.OOMAnswer](t, out))
 			}

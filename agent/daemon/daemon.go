@@ -27,23 +27,12 @@ import (
 	"github.com/eyas-agent/eyas/bpf"
 	"github.com/eyas-agent/eyas/collectors/answers"
 	"github.com/eyas-agent/eyas/collectors/cgroups"
-	"github.com/eyas-agent/eyas/collectors/identity/evidence"
 	"github.com/eyas-agent/eyas/collectors/processes"
 	"github.com/eyas-agent/eyas/collectors/self"
 	"github.com/eyas-agent/eyas/collectors/tracker"
 	"github.com/eyas-agent/eyas/exporter/api"
 	"github.com/eyas-agent/eyas/exporter/metrics"
 )
-
-func containerRefs(path string) []evidence.CgroupRef {
-	var out []evidence.CgroupRef
-	for _, r := range evidence.ParseCgroupPath(path) {
-		if !r.Pod() && !r.Conmon {
-			out = append(out, r)
-		}
-	}
-	return out
-}
 
 // Run runs the agent until ctx ends. An error says what failed and what to
 // change; nil is a clean stop.
@@ -150,15 +139,16 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	if hierarchy != nil {
 		gather.Limits = hierarchy
 	}
+	counts := processes.New(gather)
+	ask.Numbers = numbers(counts, layered)
 	all := append(layered.collectors(self.Options{Monitor: monitor, Tracker: t, Memory: memory, Version: version}),
-		processes.New(gather), checks, boundary, kills,
+		counts, checks, boundary, kills,
 		promcollectors.NewGoCollector(),
 		promcollectors.NewProcessCollector(promcollectors.ProcessCollectorOpts{}),
 	)
 	if hierarchy != nil {
-		all = append(all, cgroups.New(cgroups.Options{
-			Reader: hierarchy, Table: t, MaxNested: c.MaxNestedSeries, Log: log.With().Str("room", "cgroups").Logger(),
-		}))
+		limits := openCgroups(c, hierarchy, t, log)
+		ask.Numbers.Cgroups, all = limits, append(all, limits)
 	}
 	if preparer != nil {
 		all = append(all, preparer)

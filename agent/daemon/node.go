@@ -11,6 +11,7 @@ import (
 
 	"github.com/eyas-agent/eyas/collectors/cgroups"
 	"github.com/eyas-agent/eyas/collectors/identity"
+	"github.com/eyas-agent/eyas/collectors/identity/evidence"
 )
 
 // BootID reads the kernel's boot id; short ids and history belong to one boot.
@@ -93,4 +94,14 @@ func cgroupRoot(path, around string) string {
 		return filepath.Dir(path)
 	}
 	return path
+}
+
+func containerRefs(path string) []evidence.CgroupRef {
+	var out []evidence.CgroupRef
+	for _, r := range evidence.ParseCgroupPath(path) {
+		if !r.Pod() && !r.Conmon {
+			out = append(out, r)
+		}
+	}
+	return out
 }

@@ -44,7 +44,8 @@ type Answers struct {
 	Kubelet Pods // nil: knows none
 	Node    identity.Node
 	Clock   identity.Clock
-	Proc    string // where procfs is mounted
+	Proc    string   // where procfs is mounted
+	Numbers *Numbers // nil: nothing is counted
 }
 
 // lookup finds records in the table first, then in the history. The tracker's

@@ -86,24 +86,18 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 			sum[outer] = &remainder{sums: box.retired}
 		}
 	}
-	unread := 0
-	for i := range places {
-		// Where the last scrape stopped comes first.
-		p := &places[(i+c.begin)%len(places)]
-		if i >= c.o.MaxReads || time.Since(start) > c.o.MaxTime {
-			unread = len(places) - i
-			c.begin = (i + c.begin) % len(places)
-			break
-		}
-		s, err := c.o.Reader.Stats(p.path)
+	unread := c.read(places, c.begin, func(p *place, s *Stats) {
 		switch {
-		case err != nil: // it vanished: the table will tell
 		case p.own:
-			emit(ch, p, &s)
+			emit(ch, p, s)
 		case p.top:
-			c.slots[p.outer].folded[p.id] = sumsOf(&s)
-			sum[p.outer].memory += memoryOf(&s)
+			c.slots[p.outer].folded[p.id] = sumsOf(s)
+			sum[p.outer].memory += memoryOf(s)
 		}
+	})
+	if unread > 0 {
+		// Where this scrape stops the next one begins.
+		c.begin = (len(places) - unread + c.begin) % len(places)
 	}
 	for outer, r := range sum {
 		for _, n := range c.slots[outer].folded {
@@ -113,6 +107,40 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstMetric(descUnread, prometheus.GaugeValue, float64(unread))
 	ch <- prometheus.MustNewConstMetric(descTime, prometheus.GaugeValue, time.Since(start).Seconds())
+}
+
+// read reads the cgroups of places, from the one at begin on, as many as there
+// is time for, and returns how many are left.
+func (c *Collector) read(places []place, begin int, f func(*place, *Stats)) (unread int) {
+	start := time.Now()
+	for i := range places {
+		if i >= c.o.MaxReads || time.Since(start) > c.o.MaxTime {
+			return len(places) - i
+		}
+		p := &places[(i+begin)%len(places)]
+		if s, err := c.o.Reader.Stats(p.path); err == nil { // else it vanished: the table will tell
+			f(p, &s)
+		}
+	}
+	return 0
+}
+
+// Totals reads the cgroup of each live container that want takes and that has
+// one of its own, by the container's id: as many as a scrape would, outer ones
+// first. Safe for concurrent use, and does not wait for scrapes; want is called
+// with the table's lock held.
+func (c *Collector) Totals(want func(*identity.Container) bool) map[string]Stats {
+	var places []place
+	c.o.Table.View(func(t *identity.Table, _ map[string]int) {
+		for _, x := range t.Containers() {
+			if hasCgroup(x) && want(x) {
+				places = append(places, place{id: x.ID, path: x.Root})
+			}
+		}
+	})
+	all := make(map[string]Stats, len(places))
+	c.read(places, 0, func(p *place, s *Stats) { all[p.id] = *s })
+	return all
 }
 
 // places returns the containers that have a cgroup of their own, and decides who

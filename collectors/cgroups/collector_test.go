@@ -69,7 +69,7 @@ func used(n uint64) Stats {
 	return Stats{
 		Memory: &Memory{Current: n, Max: NoLimit, Peak: number(n), Swap: number(0), SwapMax: number(n), Events: e(n), Local: e(0)},
 		CPU:    &CPU{User: d, System: d, Throttled: d, Periods: n, ThrottledPeriods: n},
-		IO:     &IO{n, n, n, n}, Pressure: map[string]Pressure{"memory": {d, d}},
+		IO:     &IO{n, n, n, n}, Pressure: map[string]Pressure{"memory": {Some: d, Full: d}},
 	}
 }
 

@@ -98,7 +98,7 @@ func parseEvents(s string) *MemoryEvents {
 func parsePressure(s string) (p Pressure, ok bool) {
 	for line := range strings.Lines(s) {
 		kind, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		_, total, found := strings.Cut(rest, "total=")
+		averages, total, found := strings.Cut(rest, "total=")
 		n, err := strconv.ParseUint(total, 10, 64)
 		if !found || err != nil {
 			continue
@@ -107,9 +107,20 @@ func parsePressure(s string) (p Pressure, ok bool) {
 		switch kind {
 		case "some":
 			p.Some, ok = d, true
+			p.Recent = recent(averages)
 		case "full":
 			p.Full = d
 		}
 	}
 	return p, ok
+}
+
+// recent is the first average of a line, in percent; 0 without one.
+func recent(averages string) float64 {
+	_, rest, _ := strings.Cut(averages, "avg10=")
+	value, _, _ := strings.Cut(rest, " ")
+	if v, err := strconv.ParseFloat(value, 64); err == nil && v >= 0 && v <= 100 {
+		return v
+	}
+	return 0
 }

@@ -56,7 +56,10 @@ type IO struct {
 }
 
 // Pressure is how long some, or all, tasks stood still for lack of a resource.
-type Pressure struct{ Some, Full time.Duration }
+type Pressure struct {
+	Some, Full time.Duration
+	Recent     float64 // percent of the last 10 s that some did (avg10)
+}
 
 // Stats reads a cgroup; ErrGone when it vanished meanwhile. Of what the library
 // reads, cpu.stat, io.stat, memory.events and two pressures are taken: for the
@@ -135,7 +138,7 @@ func (s *Stats) addPressure(resource string, p *stats.PSIStats) {
 	if p == nil || p.Some == nil {
 		return
 	}
-	out := Pressure{Some: microseconds(p.Some.Total)}
+	out := Pressure{Some: microseconds(p.Some.Total), Recent: p.Some.Avg10}
 	if p.Full != nil {
 		out.Full = microseconds(p.Full.Total)
 	}

@@ -35,7 +35,7 @@ func TestStats(t *testing.T) {
 		"cgroup.controllers":       "cpu io memory pids\n",
 		"full/cgroup.controllers":  "cpu io memory pids\n",
 		"full/cpu.stat":            "usage_usec 30\nuser_usec 20\nsystem_usec 10\nnr_periods 5\nnr_throttled 3\nthrottled_usec 7000000\nnew_field 1\n",
-		"full/cpu.pressure":        "some avg10=0.00 avg60=0.00 avg300=0.00 total=1000000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=500000\n",
+		"full/cpu.pressure":        "some avg10=12.50 avg60=0.00 avg300=0.00 total=1000000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=500000\n",
 		"full/io.pressure":         "some avg10=0.00 avg60=0.00 avg300=0.00 total=4\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=2\n",
 		"full/io.stat":             "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\n8:16 \n254:0 rbytes=10 wbytes=20 rios=30 wios=40\n",
 		"full/memory.current":      "4096\n",
@@ -44,7 +44,7 @@ func TestStats(t *testing.T) {
 		"full/memory.swap.current": "7\n", "full/memory.swap.max": "max\n",
 		"full/memory.events":           "low 0\nhigh 0\nmax 9\noom 3\noom_kill 5\noom_group_kill 1\nsock_throttled 2\n",
 		"full/memory.events.local":     "low 0\nhigh 0\nmax 4\noom 2\noom_kill 0\n",
-		"full/memory.pressure":         "some avg10=0.00 avg60=0.00 avg300=0.00 total=8\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=6\n",
+		"full/memory.pressure":         "some avg10=99.99 avg60=0.00 avg300=0.00 total=8\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=6\n",
 		"hybrid/cgroup.controllers":    "hugetlb\n",
 		"hybrid/cpu.stat":              "usage_usec 3\nuser_usec 2\nsystem_usec 1\n",
 		"old/cgroup.controllers":       "memory\n",
@@ -63,7 +63,7 @@ func TestStats(t *testing.T) {
 			CPU: &CPU{User: 20 * µs, System: 10 * µs, Throttled: 7 * time.Second, Periods: 5, ThrottledPeriods: 3},
 			IO:  &IO{ReadBytes: 11, WriteBytes: 22, Reads: 33, Writes: 44},
 			Pressure: map[string]Pressure{
-				"cpu": {time.Second, 500 * time.Millisecond}, "memory": {8 * µs, 6 * µs}, "io": {4 * µs, 2 * µs},
+				"cpu": {time.Second, 500 * time.Millisecond, 12.5}, "memory": {8 * µs, 6 * µs, 99.99}, "io": {4 * µs, 2 * µs, 0},
 			},
 		},
 		"/hybrid":    {CPU: &CPU{User: 2 * µs, System: µs}, Pressure: map[string]Pressure{}},
@@ -107,7 +107,9 @@ func TestParse(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]Pressure{
-		"some avg10=0.00 total=5\n": {Some: 5 * time.Microsecond}, "some total=18446744073709551615\nfull total=1": {9223372036854775 * time.Microsecond, time.Microsecond},
+		"some avg10=0.00 total=5\n": {Some: 5 * time.Microsecond}, "some total=18446744073709551615\nfull total=1": {9223372036854775 * time.Microsecond, time.Microsecond, 0},
+		"some avg10=7.25 total=5\nfull avg10=3.00 total=1\n": {5 * time.Microsecond, time.Microsecond, 7.25},
+		"some avg10=NaN total=5\n":                           {Some: 5 * time.Microsecond}, "some avg10=100.01 total=5\n": {Some: 5 * time.Microsecond},
 	} {
 		if p, ok := parsePressure(text); p != want || !ok {
 			t.Errorf("%q: %v, %v", text, p, ok)
@@ -131,7 +133,7 @@ func FuzzParse(f *testing.F) {
 		if e := parseEvents(s); e != nil && !strings.Contains(s, "oom ") {
 			t.Errorf("%q: %+v", s, e)
 		}
-		if p, ok := parsePressure(s); p.Some < 0 || p.Full < 0 || ok && !strings.Contains(s, "total=") {
+		if p, ok := parsePressure(s); p.Some < 0 || p.Full < 0 || !(p.Recent >= 0 && p.Recent <= 100) || ok && !strings.Contains(s, "total=") {
 			t.Errorf("%q: %v", s, p)
 		}
 	})

@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/eyas-agent/eyas/bpf"
@@ -17,6 +18,41 @@ func (t totals) add(o totals) {
 		sum.Add(&n)
 		t[depth] = sum
 	}
+}
+
+// Bytes went through the layered file system. Where an overlay lies upon an
+// overlay they are those of the depth with the most: depths do not add up.
+type Bytes struct{ Read, Written, CopiedUp uint64 }
+
+func (t totals) bytes() (b Bytes) {
+	for _, n := range t {
+		b.Read = max(b.Read, n.ReadBytes+n.SpliceReadBytes)
+		b.Written = max(b.Written, n.WriteBytes+n.SpliceWriteBytes+n.CopyRangeBytes)
+		b.CopiedUp = max(b.CopiedUp, n.CopyUpBytes)
+	}
+	return b
+}
+
+// Totals returns what each live container has read and written since the agent
+// runs, by its id; a container that is missing has done neither. false: it is not
+// counted here, or not yet. Safe for concurrent use.
+func (c *Collector) Totals() (map[string]Bytes, bool, error) {
+	if !c.o.Source.Attached() {
+		return nil, false, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	rows, err := c.o.Source.Rows()
+	if err != nil {
+		return nil, false, fmt.Errorf("read what overlays did: %w", err)
+	}
+	out := map[string]Bytes{}
+	c.o.Table.View(func(t *identity.Table, _ map[string]int) {
+		for id, n := range c.totals(t, rows) {
+			out[id] = n.bytes()
+		}
+	})
+	return out, true, nil
 }
 
 // owner returns who a row counts for; nil when nobody, any more or yet.

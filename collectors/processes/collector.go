@@ -111,19 +111,26 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 // minRefresh bounds how often scrapes make the kernel iterate.
 const minRefresh = time.Second
 
+// refresh makes the table equal to the kernel, unless it just was. The lock is held.
+func (c *Collector) refresh(ctx context.Context) error {
+	if time.Since(c.fresh) < minRefresh {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := c.o.Table.Refresh(ctx); err != nil {
+		return err
+	}
+	c.fresh = time.Now()
+	return nil
+}
+
 // Collect implements prometheus.Collector.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if time.Since(c.fresh) >= minRefresh {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		err := c.o.Table.Refresh(ctx)
-		cancel()
-		if err != nil {
-			c.o.Log.Error().Err(err).Msg("refresh before a scrape")
-		} else {
-			c.fresh = time.Now()
-		}
+	if err := c.refresh(context.Background()); err != nil {
+		c.o.Log.Error().Err(err).Msg("refresh before a scrape")
 	}
 	rows, err := c.o.Counter.Counts()
 	if err != nil {

@@ -35,10 +35,7 @@ func (c *Collector) gather(rows map[bpf.CountsKey]bpf.Counts) []*series {
 	var out []*series
 	c.o.Table.View(func(t *identity.Table, zombies map[string]int) {
 		containers := t.Containers()
-		threads := map[string]int{}
-		for _, p := range t.Processes() {
-			threads[p.Container.ID] += int(p.Threads)
-		}
+		threads := threadsOf(t)
 		var counts map[string]bpf.Counts
 		if rows != nil {
 			counts = c.attribute(t, rows)
@@ -68,9 +65,7 @@ func (c *Collector) gather(rows map[bpf.CountsKey]bpf.Counts) []*series {
 			s.escaped = x.Escaped
 			rec := x.Record(identity.Clock{})
 			s.info = &rec
-			if c.o.Limits != nil && x.Root != "" && (x.Parent == nil || x.Parent.Root != x.Root) {
-				s.pids, s.hasPIDs = c.o.Limits.PIDs(x.Root)
-			}
+			s.pids, s.hasPIDs = c.pids(ownCgroup(x))
 			out = append(out, s)
 		}
 		for id, box := range c.slots {

@@ -79,6 +79,26 @@ func (o *oracle) Map(_ context.Context, chain string) ([]identity.NSAnswer, erro
 	return []identity.NSAnswer{{UserNS: 7, Containers: []string{}}}, o.err
 }
 
+func (o *oracle) Stats(_ context.Context, chain string) ([]identity.StatsRow, error) {
+	o.note(fmt.Sprintf("stats %q", chain))
+	return stats, o.err
+}
+
+// stats is a container with all numbers, and one without those that may be missing.
+var stats = func() []identity.StatsRow {
+	n, share := uint64(1<<63+1), 12.34
+	use := &identity.StatsUse{Current: 7, Max: &n}
+	return []identity.StatsRow{
+		{
+			Time: time.Date(2026, 1, 31, 3, 0, 0, 1, time.UTC), Since: time.Date(2026, 1, 31, 2, 0, 0, 0, time.UTC), ID: "a", Parent: "b",
+			Name: "sh \x1b[2J\u202e\n", Runtime: "podman", ContainerID: "c", Level: 2, Processes: 1, Threads: 2, Zombies: 3, Forks: n, Execs: 4,
+			Denials: &n, PIDs: use, Memory: &identity.StatsUse{Current: n}, Pressure: &identity.StatsPressure{CPU: &share, IO: &share},
+			Overlay: &identity.StatsOverlay{Read: n, Written: 5, CopiedUp: 6},
+		},
+		{ID: "b"},
+	}
+}()
+
 var status = Status{Version: "v1", PID: 42, Started: time.Date(2026, 1, 31, 3, 0, 0, 0, time.UTC)}
 
 // serve answers on a socket until the test ends.
@@ -150,6 +170,7 @@ func TestRoundTrip(t *testing.T) {
 			[]identity.OOMAnswer{{By: 7, Victims: []identity.OOMVictimAnswer{}, Limit: identity.OOMLimitAnswer{Chain: []identity.OOMLink{}}}}},
 		{`oom "" since 0`, func() (any, error) { return c.OOM(ctx, "", time.Time{}) },
 			[]identity.OOMAnswer{{By: 7, Victims: []identity.OOMVictimAnswer{}, Limit: identity.OOMLimitAnswer{Chain: []identity.OOMLink{}}}}},
+		{fmt.Sprintf("stats %q", chain), func() (any, error) { return c.Stats(ctx, chain) }, stats},
 		{`map "x"`, func() (any, error) { return c.Map(ctx, "x") }, []identity.NSAnswer{{UserNS: 7, Containers: []string{}}}},
 	} {
 		got, err := tc.ask()
@@ -173,7 +194,8 @@ func TestErrors(t *testing.T) {
 		_, e5 := c.Map(t.Context(), "")
 		e6 := c.PS(t.Context(), "", func(identity.Identity) error { return nil })
 		_, e7 := c.OOM(t.Context(), "", time.Time{})
-		for i, err := range []error{e1, e2, e3, e4, e5, e6, e7} {
+		_, e8 := c.Stats(t.Context(), "x")
+		for i, err := range []error{e1, e2, e3, e4, e5, e6, e7, e8} {
 			known := !strings.Contains(kind.Error(), "memory")
 			if err == nil || err.Error() != o.err.Error() || errors.Is(err, kind) != known {
 				t.Errorf("%d: %v: %v", i, kind, err)

@@ -118,6 +118,12 @@ func (c *Client) OOM(ctx context.Context, chain string, since time.Time) (k []id
 	return k, err
 }
 
+// Stats asks what containers use and have done.
+func (c *Client) Stats(ctx context.Context, chain string) (r []identity.StatsRow, err error) {
+	err = c.get(ctx, "/v1/stats", url.Values{"chain": {chain}}, &r)
+	return r, err
+}
+
 func str(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 
 func (c *Client) get(ctx context.Context, path string, v url.Values, out any) error {

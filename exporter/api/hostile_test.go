@@ -38,6 +38,7 @@ func TestBadRequests(t *testing.T) {
 		"GET /v1/id?id=1&kind=pid":                {400, `kind: want uid or gid, got "pid"`},
 		"GET /v1/id?id=1":                         {200, ``},
 		"POST /v1/pid?pid=1":                      {405, ``},
+		"POST /v1/stats":                          {405, ``},
 		"DELETE /v1/tree":                         {405, ``},
 		"GET /v1/nothing":                         {404, ``},
 		"GET /":                                   {404, ``},
@@ -124,7 +125,7 @@ func FuzzQuery(f *testing.F) {
 	}
 	h := Handler(&oracle{}, status, zerolog.Nop())
 	f.Fuzz(func(t *testing.T, query string) {
-		for _, path := range []string{"/v1/pid", "/v1/id", "/v1/map", "/v1/tree"} {
+		for _, path := range []string{"/v1/pid", "/v1/id", "/v1/map", "/v1/tree", "/v1/stats"} {
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: path, RawQuery: query}, Host: "eyas"})
 			if w.Code != 200 && w.Code != 400 || !json.Valid(w.Body.Bytes()) || w.Header().Get("Content-Type") != "application/json" {

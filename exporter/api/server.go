@@ -36,6 +36,7 @@ type Querier interface {
 	Tree(ctx context.Context) ([]identity.TreeNode, error)
 	Map(ctx context.Context, chain string) ([]identity.NSAnswer, error)
 	OOM(ctx context.Context, chain string, since time.Time) ([]identity.OOMAnswer, error)
+	Stats(ctx context.Context, chain string) ([]identity.StatsRow, error)
 }
 
 // Status says who is answering.
@@ -105,6 +106,10 @@ func Handler(q Querier, status Status, log zerolog.Logger) http.Handler {
 		s.reply(w, v, err)
 	})
 	mux.HandleFunc("GET /v1/oom", s.oom)
+	mux.HandleFunc("GET /v1/stats", func(w http.ResponseWriter, r *http.Request) {
+		v, err := q.Stats(r.Context(), r.URL.Query().Get("chain"))
+		s.reply(w, v, err)
+	})
 	return mux
 }
 

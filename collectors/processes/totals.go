@@ -1,0 +1,81 @@
+package processes
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/eyas-agent/eyas/bpf"
+	"github.com/eyas-agent/eyas/collectors/cgroups"
+	"github.com/eyas-agent/eyas/collectors/identity"
+)
+
+// Total is what the series of one container are made of. Processes, threads and
+// zombies are those right in it; counts began with the agent, or the container.
+type Total struct {
+	Container                   identity.ContainerRecord
+	Processes, Threads, Zombies int
+	Counts                      bpf.Counts
+	PIDs                        *cgroups.PIDs // nil: no pids controller, or no cgroup of its own
+}
+
+// Totals returns the numbers of each live container that want takes, parents
+// before children, also of those without series of their own. The table is at
+// most as old as for a scrape, and ctx bounds the wait for it. An error means
+// that the table or the kernel's counts could not be read. Times in the records
+// are of clock. Safe for concurrent use; want is called with the table's lock held.
+func (c *Collector) Totals(ctx context.Context, clock identity.Clock, want func(*identity.Container) bool) ([]Total, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.refresh(ctx); err != nil {
+		return nil, fmt.Errorf("refresh: %w", err)
+	}
+	rows, err := c.o.Counter.Counts()
+	if err != nil {
+		return nil, fmt.Errorf("read counts: %w", err)
+	}
+	out := []Total{}
+	var paths []string
+	c.o.Table.View(func(t *identity.Table, zombies map[string]int) {
+		counts, threads := c.attribute(t, rows), threadsOf(t)
+		for _, x := range t.Containers() {
+			if !want(x) {
+				continue
+			}
+			paths = append(paths, ownCgroup(x))
+			out = append(out, Total{
+				Container: x.Record(clock), Processes: x.Live, Threads: threads[x.ID], Zombies: zombies[x.ID], Counts: counts[x.ID],
+			})
+		}
+	})
+	// Files are read without the table's lock.
+	for i, path := range paths {
+		if p, ok := c.pids(path); ok {
+			out[i].PIDs = &p
+		}
+	}
+	return out, nil
+}
+
+// threadsOf counts the threads right in each container, by its id.
+func threadsOf(t *identity.Table) map[string]int {
+	threads := map[string]int{}
+	for _, p := range t.Processes() {
+		threads[p.Container.ID] += int(p.Threads)
+	}
+	return threads
+}
+
+// ownCgroup is the cgroup that is the container's alone; "" when it has none.
+func ownCgroup(x *identity.Container) string {
+	if x.Parent != nil && x.Parent.Root == x.Root {
+		return ""
+	}
+	return x.Root
+}
+
+func (c *Collector) pids(path string) (cgroups.PIDs, bool) {
+	if c.o.Limits == nil || path == "" {
+		return cgroups.PIDs{}, false
+	}
+	return c.o.Limits.PIDs(path)
+}
