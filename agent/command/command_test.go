@@ -32,6 +32,7 @@ type agent struct {
 	tree  []identity.TreeNode
 	maps  []identity.NSAnswer
 	kills []identity.OOMAnswer
+	disks []answers.Disk
 	err   error
 	asked string
 }
@@ -69,6 +70,11 @@ func (a *agent) Map(_ context.Context, chain string) ([]identity.NSAnswer, error
 func (a *agent) OOM(_ context.Context, chain string, since time.Time) ([]identity.OOMAnswer, error) {
 	a.asked = fmt.Sprintf("oom %q since %d", chain, max(0, since.Unix()))
 	return a.kills, a.err
+}
+
+func (a *agent) Disks(_ context.Context, chain string, files int) ([]answers.Disk, error) {
+	a.asked = fmt.Sprintf("disks %q, %d files", chain, files)
+	return a.disks, a.err
 }
 
 // serve answers on a socket until the test ends.

@@ -36,6 +36,7 @@ type Querier interface {
 	Tree(ctx context.Context) ([]identity.TreeNode, error)
 	Map(ctx context.Context, chain string) ([]identity.NSAnswer, error)
 	OOM(ctx context.Context, chain string, since time.Time) ([]identity.OOMAnswer, error)
+	Disks(ctx context.Context, chain string, files int) ([]answers.Disk, error)
 }
 
 // Status says who is answering.
@@ -105,6 +106,7 @@ func Handler(q Querier, status Status, log zerolog.Logger) http.Handler {
 		s.reply(w, v, err)
 	})
 	mux.HandleFunc("GET /v1/oom", s.oom)
+	mux.HandleFunc("GET /v1/disks", s.disks)
 	return mux
 }
 
