@@ -7,6 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// oneBlock is a block of most file systems.
+const oneBlock = 4096
+
 // file counts a regular file that was copied up.
 //
 // Not covered: overlayfs sets no mark on a copy of a lower file that had several
@@ -22,8 +25,9 @@ func (w *walk) file(fd int, name string, st *unix.Statx_t) {
 			return
 		}
 	case ByLower:
-		// Without marks a copy of metadata alone looks like a file that is all hole.
-		if st.Blocks == 0 && st.Size > 0 || !w.below(w.join(name)) {
+		// Without marks a copy of metadata alone looks like a file that is all
+		// hole, but for a block of attributes.
+		if st.Blocks*blockSize <= oneBlock && st.Size > oneBlock || !w.below(w.join(name)) {
 			return
 		}
 	default:

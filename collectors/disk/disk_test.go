@@ -147,7 +147,7 @@ func TestLowers(t *testing.T) {
 	}
 	must(t, os.Remove(at("upper/hole")))
 	write(t, at("upper/hole"), 0)
-	must(t, os.Truncate(at("upper/hole"), 1000))
+	must(t, os.Truncate(at("upper/hole"), 5000))
 	for _, name := range []string{"1/both", "2/both", "2/second", "2/hidden", "2/d/inner", "2/hole", "1/notdir", "2/notdir/x", "outside/file"} {
 		write(t, at(name), 1)
 	}
