@@ -98,7 +98,7 @@ func membersOf(t *identity.Table) map[*identity.Container][]*identity.Process {
 }
 
 // mounters are those who may have mounted what a container lives on: itself, whoever
-// started it, the containers around it, and the node.
+// started it, and the containers around it. layers asks the node itself last.
 func mounters(t *identity.Table, c *identity.Container, members map[*identity.Container][]*identity.Process) []identity.HostPID {
 	var pids []identity.HostPID
 	for ; c != nil; c = c.Parent {
@@ -109,5 +109,5 @@ func mounters(t *identity.Table, c *identity.Container, members map[*identity.Co
 			pids = append(pids, p.PPID)
 		}
 	}
-	return append(pids, 1)
+	return pids
 }

@@ -29,7 +29,7 @@ type Container struct {
 	ID   string
 	Init identity.ProcessKey
 	// Mounters are processes below whose roots the paths of its layers may lead
-	// to them, the likeliest first. They may be anybody.
+	// to them, the likeliest first; the node's comes after them. They may be anybody.
 	Mounters []identity.HostPID
 }
 

@@ -47,7 +47,7 @@ func (j found) findUpper(proc string, overlay *os.File) (*os.File, surroundings,
 	if !path.IsAbs(j.mount.Upper) {
 		return nil, surroundings{}, errors.New("its upper directory was mounted by a path that only its mounter understands: " + j.mount.Upper)
 	}
-	for _, pid := range j.in.Mounters {
+	for _, pid := range append(j.in.Mounters[:len(j.in.Mounters):len(j.in.Mounters)], node(proc)) {
 		root, err := evidence.OpenRoot(proc, int(pid))
 		if err != nil {
 			continue // it has ended
@@ -119,13 +119,27 @@ func (o *Overlay) place(proc, given string, upper *os.File, around surroundings)
 		}
 	}
 	o.FSType = m.FSType
-	for _, p := range places(m, seen, mounts(proc, 1)) {
-		if isAt(proc, p, st) {
+	here := node(proc)
+	// A process that is chrooted has mount points and paths below its root, while
+	// the kernel tells what is seen from the root of the mount namespace.
+	for _, p := range append(places(m, seen, mounts(proc, here)), places(m, given, mounts(proc, here))...) {
+		if isAt(proc, here, p, st) {
 			o.Upper = p
 			break
 		}
 	}
 	return nil
+}
+
+// node is the process whose root is the node's: the first, or this one where
+// that is not shown to us.
+func node(proc string) identity.HostPID {
+	root, err := evidence.OpenRoot(proc, 1)
+	if err != nil {
+		return identity.HostPID(os.Getpid())
+	}
+	_ = root.Close() // only looked at
+	return 1
 }
 
 func mounts(proc string, pid identity.HostPID) []evidence.Mount {
@@ -166,8 +180,8 @@ func below(p, dir string) (rest string, ok bool) {
 }
 
 // isAt reports whether the node has a directory at a path.
-func isAt(proc, p string, want unix.Statx_t) bool {
-	root, err := evidence.OpenRoot(proc, 1)
+func isAt(proc string, node identity.HostPID, p string, want unix.Statx_t) bool {
+	root, err := evidence.OpenRoot(proc, int(node))
 	if err != nil {
 		return false
 	}
