@@ -8,7 +8,7 @@
 // The kernel tells an upper directory by the path that was mounted, which means
 // nothing without the mount namespace of whoever did it, and a tenant chooses it. So the
 // path is looked up, below one root after another, and what is found there is taken for
-// the upper directory only if it is the same directory that the overlay shows: see same.
+// the upper directory only if it is the same directory that the overlay shows: see isUpper.
 // Nothing is told of one that is not found.
 package layers
 

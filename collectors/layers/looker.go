@@ -54,7 +54,12 @@ func bounded[T any](ctx context.Context, l *Looker, limit time.Duration, f func(
 		v, err := f(inner)
 		done <- result{v, err}
 	}()
-	timer := time.NewTimer(limit + grace)
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-inner.Done(): // it is late, has just ended, or nobody waits any more
+	}
+	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
 	case r := <-done:

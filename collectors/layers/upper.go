@@ -58,7 +58,7 @@ func (j found) findUpper(proc string, overlay *os.File) (*os.File, surroundings,
 			if err != nil {
 				continue
 			}
-			if same(overlay, f) {
+			if isUpper(f, overlay) {
 				return f, surroundings{pid, root}, nil
 			}
 			_ = f.Close() // only looked at
@@ -68,11 +68,11 @@ func (j found) findUpper(proc string, overlay *os.File) (*os.File, surroundings,
 	return nil, surroundings{}, errNoUpper
 }
 
-// same reports whether a directory is the upper one of an overlay. The root of
+// isUpper reports whether a directory is the upper one of an overlay. The root of
 // an overlay shows times, mode and size of its upper directory, and statfs its file
 // system. Nobody can set the time of a change (ctime) or of birth, so two directories
 // have the same to the nanosecond only if they were made and changed together.
-func same(overlay, dir *os.File) bool {
+func isUpper(dir, overlay *os.File) bool {
 	for range tries {
 		var a, b unix.Statfs_t
 		if unix.Fstatfs(int(overlay.Fd()), &a) != nil || unix.Fstatfs(int(dir.Fd()), &b) != nil || a.Type != unix.OVERLAYFS_SUPER_MAGIC {
