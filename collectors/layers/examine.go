@@ -51,7 +51,7 @@ func (j found) examine(ctx context.Context, proc string, files int) (Overlay, er
 	}
 	defer upper.Close()
 	defer around.Close()
-	if err := o.place(proc, j.mount.Upper, upper, around); err != nil {
+	if err := o.place(proc, upper, around); err != nil {
 		return o, err
 	}
 	lowers := around.openAll(j.mount.Lowers)

@@ -107,9 +107,9 @@ func (l *Looker) Look(ctx context.Context, proc string, all []Container, files i
 		if j.Kind != KindOverlay || j.Note != "" || j.Shared != "" {
 			continue
 		}
-		x, err := bounded(ctx, l, walkLimit, func(ctx context.Context) (Overlay, error) {
-			beNice()
-			return j.examine(ctx, proc, files)
+		x, err := bounded(ctx, l, walkLimit, func(ctx context.Context) (x Overlay, err error) {
+			err = niceWhile(func() error { x, err = j.examine(ctx, proc, files); return err })
+			return x, err
 		})
 		if err != nil {
 			x = j.Overlay

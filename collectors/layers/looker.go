@@ -69,12 +69,21 @@ func bounded[T any](ctx context.Context, l *Looker, limit time.Duration, f func(
 	}
 }
 
-// beNice takes the agent's precedence from this goroutine, for good: its thread
-// ends with it.
-func beNice() {
+// niceWhile calls f without the agent's precedence. The kernel has a nice value
+// for each thread.
+func niceWhile(f func() error) error {
 	runtime.LockOSThread()
-	// The kernel tells 20 - nice (getpriority(2)); 0 is the calling thread.
-	if n, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil && n > 20 {
-		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 0) // only slower for others
+	// It tells 20 - nice (getpriority(2)); 0 is the calling thread.
+	n, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err != nil || n <= 20 || unix.Setpriority(unix.PRIO_PROCESS, 0, 0) != nil {
+		defer runtime.UnlockOSThread()
+		return f()
 	}
+	defer func() {
+		// A thread that cannot have its precedence back ends with this goroutine.
+		if unix.Setpriority(unix.PRIO_PROCESS, 0, 20-n) == nil {
+			runtime.UnlockOSThread()
+		}
+	}()
+	return f()
 }

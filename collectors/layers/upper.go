@@ -21,8 +21,9 @@ var errNoUpper = errors.New("its upper directory was not found: whoever mounted 
 // surroundings are the root below which the paths of an overlay's layers lead to
 // them.
 type surroundings struct {
-	pid  identity.HostPID
-	root *evidence.Root
+	pid   identity.HostPID
+	root  *evidence.Root
+	upper string // the path of the upper directory there
 }
 
 func (s surroundings) Close() { _ = s.root.Close() } // only read
@@ -59,7 +60,7 @@ func (j found) findUpper(proc string, overlay *os.File) (*os.File, surroundings,
 				continue
 			}
 			if isUpper(f, overlay) {
-				return f, surroundings{pid, root}, nil
+				return f, surroundings{pid, root, p}, nil
 			}
 			_ = f.Close() // only looked at
 		}
@@ -95,7 +96,7 @@ func isUpper(dir, overlay *os.File) bool {
 }
 
 // place tells the upper directory's file system, and where the node has it.
-func (o *Overlay) place(proc, given string, upper *os.File, around surroundings) error {
+func (o *Overlay) place(proc string, upper *os.File, around surroundings) error {
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(int(upper.Fd()), &fs); err != nil {
 		return err
@@ -111,7 +112,7 @@ func (o *Overlay) place(proc, given string, upper *os.File, around surroundings)
 	if err != nil {
 		return err
 	}
-	o.Upper = path.Join(proc, strconv.Itoa(int(around.pid)), "root") + given
+	o.Upper = path.Join(proc, strconv.Itoa(int(around.pid)), "root") + around.upper
 	var m evidence.Mount
 	for _, x := range mounts(proc, around.pid) {
 		if x.ID == st.Mnt_id {
@@ -122,7 +123,7 @@ func (o *Overlay) place(proc, given string, upper *os.File, around surroundings)
 	here := node(proc)
 	// A process that is chrooted has mount points and paths below its root, while
 	// the kernel tells what is seen from the root of the mount namespace.
-	for _, p := range append(places(m, seen, mounts(proc, here)), places(m, given, mounts(proc, here))...) {
+	for _, p := range append(places(m, seen, mounts(proc, here)), places(m, around.upper, mounts(proc, here))...) {
 		if isAt(proc, here, p, st) {
 			o.Upper = p
 			break
