@@ -65,7 +65,7 @@ func TestPermission(t *testing.T) {
 	write(t, filepath.Join(dir, "secret/file"), 100)
 	write(t, filepath.Join(dir, "open"), 100)
 	must(t, os.Chmod(filepath.Join(dir, "secret"), 0))
-	defer os.Chmod(filepath.Join(dir, "secret"), 0o700)
+	defer func() { must(t, os.Chmod(filepath.Join(dir, "secret"), 0o700)) }()
 	d, err := os.Open(dir)
 	must(t, err)
 	defer d.Close()

@@ -147,11 +147,11 @@ func TestMountsInside(t *testing.T) {
 	write(t, at("upper/file"), 10)
 	write(t, at("upper/over"), 10)
 	must(t, unix.Mount("tmpfs", at("upper/memory"), "tmpfs", 0, "size=1m"))
-	defer unix.Unmount(at("upper/memory"), unix.MNT_DETACH)
+	t.Cleanup(func() { must(t, unix.Unmount(at("upper/memory"), 0)) })
 	must(t, unix.Mount(at("outside"), at("upper/bound"), "", unix.MS_BIND, "")) // of the same file system
-	defer unix.Unmount(at("upper/bound"), unix.MNT_DETACH)
+	t.Cleanup(func() { must(t, unix.Unmount(at("upper/bound"), 0)) })
 	must(t, unix.Mount(at("outside/secret"), at("upper/over"), "", unix.MS_BIND, ""))
-	defer unix.Unmount(at("upper/over"), unix.MNT_DETACH)
+	t.Cleanup(func() { must(t, unix.Unmount(at("upper/over"), 0)) })
 	u := walkDir(t, at("upper"), Options{})
 	if u.Bytes > 64<<10 {
 		t.Errorf("%d bytes", u.Bytes)

@@ -173,7 +173,11 @@ func TestNice(t *testing.T) {
 	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, -7); err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Setpriority(unix.PRIO_PROCESS, 0, before)
+	defer func() {
+		if err := unix.Setpriority(unix.PRIO_PROCESS, 0, before); err != nil {
+			t.Error(err)
+		}
+	}()
 	stop := errors.New("stop")
 	during := 1
 	if err := niceWhile(func() error { during = value(); return stop }); !errors.Is(err, stop) {
