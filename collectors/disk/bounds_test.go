@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,7 +29,12 @@ func TestBounds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	u, err := walkCtx(ctx, dir, Options{})
-	if err != nil || u.Files != 0 || len(u.Cut) != 1 || u.Cut[0] != "stopped: context canceled" || u.Bytes == 0 {
+	if err != nil || u.Files != 0 || len(u.Cut) != 1 || u.Cut[0] != "stopped after 0 entries: context canceled" || u.Bytes == 0 {
+		t.Errorf("cancelled: %+v, %v", u, err)
+	}
+	ctx, cancel = context.WithDeadline(t.Context(), time.Unix(1, 0))
+	defer cancel()
+	if u, err = walkCtx(ctx, dir, Options{}); err != nil || strings.Join(u.Cut, "") != "stopped after 0 entries: its time was over" {
 		t.Errorf("without time: %+v, %v", u, err)
 	}
 }

@@ -73,7 +73,13 @@ func (w *walk) entry(fd int, name string) error {
 		return errStop
 	}
 	if w.entries++; w.entries%64 == 1 && w.ctx.Err() != nil {
-		w.u.Cut = append(w.u.Cut, "stopped: "+w.ctx.Err().Error())
+		why := "stopped after " + fmt.Sprint(w.entries-1) + " entries: "
+		if errors.Is(w.ctx.Err(), context.DeadlineExceeded) {
+			why += "its time was over"
+		} else {
+			why += w.ctx.Err().Error()
+		}
+		w.u.Cut = append(w.u.Cut, why)
 		return errStop
 	}
 	var st unix.Statx_t
