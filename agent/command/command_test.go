@@ -33,6 +33,7 @@ type agent struct {
 	maps  []identity.NSAnswer
 	kills []identity.OOMAnswer
 	stats []identity.StatsRow
+	disks []answers.Disk
 	err   error
 	asked string
 }
@@ -75,6 +76,11 @@ func (a *agent) OOM(_ context.Context, chain string, since time.Time) ([]identit
 func (a *agent) Stats(_ context.Context, chain string) ([]identity.StatsRow, error) {
 	a.asked = fmt.Sprintf("stats %q", chain)
 	return a.stats, a.err
+}
+
+func (a *agent) Disks(_ context.Context, chain string, files int) ([]answers.Disk, error) {
+	a.asked = fmt.Sprintf("disks %q, %d files", chain, files)
+	return a.disks, a.err
 }
 
 // serve answers on a socket until the test ends.

@@ -8,7 +8,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/eyas-agent/eyas/collectors/answers"
+	"github.com/eyas-agent/eyas/collectors/disk"
 	"github.com/eyas-agent/eyas/collectors/identity"
+	"github.com/eyas-agent/eyas/collectors/layers"
 )
 
 // hostile makes answers in which all text from inside a sandbox is s.
@@ -35,6 +38,12 @@ func hostile(a *agent, s string) {
 	a.stats = []identity.StatsRow{
 		{ID: "33e9d68c4816", Name: s, Runtime: s, ContainerID: s, Level: 1}, {ID: "393dc72765dc", Parent: "33e9d68c4816", Name: s, Level: 2},
 	}
+	a.disks = []answers.Disk{
+		{Chain: a.id.Chain, Overlay: layers.Overlay{Container: link.ID, Point: s, Kind: layers.KindOverlay, Device: "0:44", FSType: s, Upper: s, Usage: &disk.Usage{
+			Cut: []string{s}, CopiedUp: disk.CopiedUp{Largest: []disk.File{{Path: s}}},
+		}}},
+		{Chain: a.id.Chain, Overlay: layers.Overlay{Container: link.ID, Point: s, Kind: layers.KindDirectory, Note: "it lives in " + s}},
+	}
 	a.maps = []identity.NSAnswer{{UserNS: 7, Containers: []string{"33e9d68c4816"}}}
 }
 
@@ -50,7 +59,7 @@ func FuzzHostileText(f *testing.F) {
 	a := &agent{}
 	socket := serve(f, a)
 	calls := []string{"whois pid 7 -o wide", "whois pid 7", "whois uid 7", "ps -o wide", "ps", "tree -o wide", "tree", "map -o wide", "ps -o json", "tree -o json", "oom", "oom -o wide", "oom -o json",
-		"top --interval 100ms -o wide", "top -o json"}
+		"top --interval 100ms -o wide", "top -o json", "du", "du -o wide", "du -o json"}
 	lines := map[string]int{}
 	hostile(a, "plain")
 	for _, c := range calls {
@@ -79,6 +88,8 @@ func FuzzHostileText(f *testing.F) {
 				d = cmp.Diff(a.stats, decode[[]identity.StatsRow](t, out))
 			case "oom -o json":
 				d = cmp.Diff(a.kills, decode[[]identity.OOMAnswer](t, out))
+			case "du -o json":
+				d = cmp.Diff(a.disks, decode[[]answers.Disk](t, out))
 			}
 			if d != "" {
 				t.Errorf("%s (-want +got):\n%s", c, d)

@@ -3,7 +3,8 @@
 //
 // What enters: questions. What leaves: answers of package identity, as fresh
 // as the kernel for the living, from the history for the dead. It reads /proc
-// for host processes, which the table does not hold, and changes nothing.
+// for host processes, which the table does not hold, has layers look at upper
+// directories, and changes nothing.
 package answers
 
 import (
@@ -16,6 +17,7 @@ import (
 	"github.com/prometheus/procfs"
 
 	"github.com/eyas-agent/eyas/collectors/identity"
+	"github.com/eyas-agent/eyas/collectors/layers"
 	"github.com/eyas-agent/eyas/collectors/tracker"
 )
 
@@ -46,6 +48,8 @@ type Answers struct {
 	Clock   identity.Clock
 	Proc    string   // where procfs is mounted
 	Numbers *Numbers // nil: nothing is counted
+
+	looker layers.Looker
 }
 
 // lookup finds records in the table first, then in the history. The tracker's

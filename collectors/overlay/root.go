@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
 	"github.com/eyas-agent/eyas/collectors/identity"
@@ -108,24 +107,9 @@ func lookAtRoot(proc string, init identity.ProcessKey) (r root, ok bool, err err
 	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
 		return r, false, fmt.Errorf("statfs root of process %d: %w", init.PID, err)
 	}
-	if st.Type != overlayfs || !same(proc, init) {
+	if st.Type != overlayfs || !evidence.SameProcess(proc, int(init.PID), init.Start) {
 		return r, false, nil
 	}
 	size := uint64(st.Frsize)
 	return root{available: st.Bavail * size, size: st.Blocks * size, layers: layers}, true, nil
-}
-
-// same reports whether the pid is still the process that was meant. Start times
-// of /proc are in 10 ms ticks.
-func same(proc string, p identity.ProcessKey) bool {
-	fs, err := procfs.NewFS(proc)
-	if err != nil {
-		return false
-	}
-	x, err := fs.Proc(int(p.PID))
-	if err != nil {
-		return false
-	}
-	stat, err := x.Stat()
-	return err == nil && stat.Starttime == p.Start/uint64(10*time.Millisecond)
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/eyas-agent/eyas/collectors/answers"
 	"github.com/eyas-agent/eyas/collectors/identity"
+	"github.com/eyas-agent/eyas/collectors/layers"
 )
 
 // oracle answers what a test says, and keeps what it was asked.
@@ -99,6 +100,11 @@ var stats = func() []identity.StatsRow {
 	}
 }()
 
+func (o *oracle) Disks(_ context.Context, chain string, files int) ([]answers.Disk, error) {
+	o.note(fmt.Sprintf("disks %q, %d files", chain, files))
+	return []answers.Disk{{Chain: []identity.Link{}, Overlay: layers.Overlay{Point: "/"}}}, o.err
+}
+
 var status = Status{Version: "v1", PID: 42, Started: time.Date(2026, 1, 31, 3, 0, 0, 0, time.UTC)}
 
 // serve answers on a socket until the test ends.
@@ -171,6 +177,8 @@ func TestRoundTrip(t *testing.T) {
 		{`oom "" since 0`, func() (any, error) { return c.OOM(ctx, "", time.Time{}) },
 			[]identity.OOMAnswer{{By: 7, Victims: []identity.OOMVictimAnswer{}, Limit: identity.OOMLimitAnswer{Chain: []identity.OOMLink{}}}}},
 		{fmt.Sprintf("stats %q", chain), func() (any, error) { return c.Stats(ctx, chain) }, stats},
+		{fmt.Sprintf("disks %q, 7 files", chain), func() (any, error) { return c.Disks(ctx, chain, 7) },
+			[]answers.Disk{{Chain: []identity.Link{}, Overlay: layers.Overlay{Point: "/"}}}},
 		{`map "x"`, func() (any, error) { return c.Map(ctx, "x") }, []identity.NSAnswer{{UserNS: 7, Containers: []string{}}}},
 	} {
 		got, err := tc.ask()
@@ -195,12 +203,22 @@ func TestErrors(t *testing.T) {
 		e6 := c.PS(t.Context(), "", func(identity.Identity) error { return nil })
 		_, e7 := c.OOM(t.Context(), "", time.Time{})
 		_, e8 := c.Stats(t.Context(), "x")
-		for i, err := range []error{e1, e2, e3, e4, e5, e6, e7, e8} {
+		_, e9 := c.Disks(t.Context(), "", 0)
+		for i, err := range []error{e1, e2, e3, e4, e5, e6, e7, e8, e9} {
 			known := !strings.Contains(kind.Error(), "memory")
 			if err == nil || err.Error() != o.err.Error() || errors.Is(err, kind) != known {
 				t.Errorf("%d: %v: %v", i, kind, err)
 			}
 		}
+	}
+}
+
+// How many files are wanted is a number.
+func TestDisksRefuses(t *testing.T) {
+	o := &oracle{}
+	c := dial(t, serve(t, o))
+	if _, err := c.Disks(t.Context(), "", -1); err == nil || !strings.Contains(err.Error(), "files: want a number") || o.asked != "" {
+		t.Errorf("asked %q: %v", o.asked, err)
 	}
 }
 

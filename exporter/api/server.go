@@ -37,6 +37,7 @@ type Querier interface {
 	Map(ctx context.Context, chain string) ([]identity.NSAnswer, error)
 	OOM(ctx context.Context, chain string, since time.Time) ([]identity.OOMAnswer, error)
 	Stats(ctx context.Context, chain string) ([]identity.StatsRow, error)
+	Disks(ctx context.Context, chain string, files int) ([]answers.Disk, error)
 }
 
 // Status says who is answering.
@@ -110,6 +111,7 @@ func Handler(q Querier, status Status, log zerolog.Logger) http.Handler {
 		v, err := q.Stats(r.Context(), r.URL.Query().Get("chain"))
 		s.reply(w, v, err)
 	})
+	mux.HandleFunc("GET /v1/disks", s.disks)
 	return mux
 }
 

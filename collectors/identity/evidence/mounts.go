@@ -144,7 +144,7 @@ func lowerLayers(options string) (n int) {
 }
 
 // mount is what is used of a line of mountinfo, still escaped; proc_pid_mountinfo(5).
-type mount struct{ root, point, fstype, options string }
+type mount struct{ id, device, root, point, fstype, options string }
 
 // eachMount calls f for each line until it returns false. A line longer than
 // 64 KiB ends it.
@@ -156,7 +156,7 @@ func eachMount(in io.Reader, f func(mount) bool) {
 		if !ok || len(left) < 5 || len(right) < 3 {
 			continue
 		}
-		if !f(mount{root: left[3], point: left[4], fstype: right[0], options: right[2]}) {
+		if !f(mount{id: left[0], device: left[2], root: left[3], point: left[4], fstype: right[0], options: right[2]}) {
 			return
 		}
 	}
