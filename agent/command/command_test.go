@@ -27,13 +27,14 @@ import (
 
 // agent is an agent whose answers a test writes.
 type agent struct {
-	id    identity.Identity
-	owner identity.IDAnswer
-	tree  []identity.TreeNode
-	maps  []identity.NSAnswer
-	kills []identity.OOMAnswer
-	err   error
-	asked string
+	id      identity.Identity
+	owner   identity.IDAnswer
+	tree    []identity.TreeNode
+	maps    []identity.NSAnswer
+	kills   []identity.OOMAnswer
+	denials []identity.DenialAnswer
+	err     error
+	asked   string
 }
 
 func (a *agent) PID(_ context.Context, pid identity.HostPID) (identity.Identity, error) {
@@ -69,6 +70,11 @@ func (a *agent) Map(_ context.Context, chain string) ([]identity.NSAnswer, error
 func (a *agent) OOM(_ context.Context, chain string, since time.Time) ([]identity.OOMAnswer, error) {
 	a.asked = fmt.Sprintf("oom %q since %d", chain, max(0, since.Unix()))
 	return a.kills, a.err
+}
+
+func (a *agent) Denials(_ context.Context, q answers.DenialQuery) ([]identity.DenialAnswer, error) {
+	a.asked = fmt.Sprintf("denials %+v", q)
+	return a.denials, a.err
 }
 
 // serve answers on a socket until the test ends.

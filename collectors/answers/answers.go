@@ -42,9 +42,11 @@ type Answers struct {
 	Tracker *tracker.Tracker
 	History History
 	Kubelet Pods // nil: knows none
-	Node    identity.Node
-	Clock   identity.Clock
-	Proc    string // where procfs is mounted
+	// Refusals may be nil: nobody follows them.
+	Refusals Refusals
+	Node     identity.Node
+	Clock    identity.Clock
+	Proc     string // where procfs is mounted
 }
 
 // lookup finds records in the table first, then in the history. The tracker's

@@ -74,6 +74,11 @@ func (o *oracle) OOM(_ context.Context, chain string, since time.Time) ([]identi
 	return []identity.OOMAnswer{{By: 7, Victims: []identity.OOMVictimAnswer{}, Limit: identity.OOMLimitAnswer{Chain: []identity.OOMLink{}}}}, o.err
 }
 
+func (o *oracle) Denials(_ context.Context, q answers.DenialQuery) ([]identity.DenialAnswer, error) {
+	o.note(fmt.Sprintf("denials %+v", q))
+	return []identity.DenialAnswer{{Op: "chown", Comm: "\x1b[2J", PIDs: []identity.PID{7}, Chain: []identity.Link{}}}, o.err
+}
+
 func (o *oracle) Map(_ context.Context, chain string) ([]identity.NSAnswer, error) {
 	o.note(fmt.Sprintf("map %q", chain))
 	return []identity.NSAnswer{{UserNS: 7, Containers: []string{}}}, o.err
@@ -150,6 +155,10 @@ func TestRoundTrip(t *testing.T) {
 			[]identity.OOMAnswer{{By: 7, Victims: []identity.OOMVictimAnswer{}, Limit: identity.OOMLimitAnswer{Chain: []identity.OOMLink{}}}}},
 		{`oom "" since 0`, func() (any, error) { return c.OOM(ctx, "", time.Time{}) },
 			[]identity.OOMAnswer{{By: 7, Victims: []identity.OOMVictimAnswer{}, Limit: identity.OOMLimitAnswer{Chain: []identity.OOMLink{}}}}},
+		{fmt.Sprintf("denials %+v", answers.DenialQuery{Chain: chain}), func() (any, error) { return c.Denials(ctx, answers.DenialQuery{Chain: chain}) },
+			[]identity.DenialAnswer{{Op: "chown", Comm: "\x1b[2J", PIDs: []identity.PID{7}, Chain: []identity.Link{}}}},
+		{fmt.Sprintf("denials %+v", answers.DenialQuery{PID: identity.NoID}), func() (any, error) { return c.Denials(ctx, answers.DenialQuery{PID: identity.NoID}) },
+			[]identity.DenialAnswer{{Op: "chown", Comm: "\x1b[2J", PIDs: []identity.PID{7}, Chain: []identity.Link{}}}},
 		{`map "x"`, func() (any, error) { return c.Map(ctx, "x") }, []identity.NSAnswer{{UserNS: 7, Containers: []string{}}}},
 	} {
 		got, err := tc.ask()
@@ -164,7 +173,7 @@ func TestRoundTrip(t *testing.T) {
 func TestErrors(t *testing.T) {
 	o := &oracle{}
 	c := dial(t, serve(t, o))
-	for _, kind := range []error{answers.ErrNotFound, identity.ErrNoContainer, identity.ErrAmbiguous, errors.New("no \x1b[2J memory")} {
+	for _, kind := range []error{answers.ErrNotFound, identity.ErrNoContainer, identity.ErrAmbiguous, answers.ErrNoDenials, errors.New("no \x1b[2J memory")} {
 		o.err = fmt.Errorf("pid 7: %w", kind)
 		_, e1 := c.PID(t.Context(), 7)
 		_, e2 := c.InnerPID(t.Context(), "x", 7)
@@ -173,7 +182,8 @@ func TestErrors(t *testing.T) {
 		_, e5 := c.Map(t.Context(), "")
 		e6 := c.PS(t.Context(), "", func(identity.Identity) error { return nil })
 		_, e7 := c.OOM(t.Context(), "", time.Time{})
-		for i, err := range []error{e1, e2, e3, e4, e5, e6, e7} {
+		_, e8 := c.Denials(t.Context(), answers.DenialQuery{})
+		for i, err := range []error{e1, e2, e3, e4, e5, e6, e7, e8} {
 			known := !strings.Contains(kind.Error(), "memory")
 			if err == nil || err.Error() != o.err.Error() || errors.Is(err, kind) != known {
 				t.Errorf("%d: %v: %v", i, kind, err)

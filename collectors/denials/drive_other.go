@@ -1,0 +1,5 @@
+//go:build !amd64
+
+package denials
+
+func legacyCalls() []call { return nil }
