@@ -105,6 +105,10 @@ struct {
 	__type(value, struct failed);
 } failures SEC(".maps");
 
+/* Numbers of the calls that ask what is allowed: access() and its kin. What they
+ * answer is no refusal. */
+const volatile __s32 asking[4] = {-1, -1, -1, -1};
+
 /* Whether a program has run, before any filter: for the self-test. */
 volatile __u8 seen[EYAS_DENIALS_PROGRAMS];
 /* Refusals that found no room in the map. */
@@ -350,6 +354,9 @@ int denials_access(unsigned long long *ctx)
 	f = bpf_map_lookup_elem(&failures, &id);
 	if (!f || f->cause != EYAS_CAUSE_OWNER || f->syscall != syscall_of(task) || f->told)
 		return 0;
+	for (int i = 0; i < 4; i++)
+		if (f->syscall == asking[i])
+			return 0;
 	f->told = 1;
 	copy = *f;
 	return tell(&copy, EYAS_DENIALS_ACCESS, EYAS_DENIED_ACCESS, EACCES);
@@ -477,7 +484,9 @@ SYSCALL(add_key, "sys_add_key", EYAS_DENIALS_ADD_KEY, EYAS_DENIED_KEY, RULES,
 	ret == -EDQUOT ? EYAS_CAUSE_KEYS : EYAS_CAUSE_OTHER, 0, 0)
 SYSCALL(keyctl, "sys_keyctl", EYAS_DENIALS_KEYCTL, EYAS_DENIED_KEY, RULES,
 	ret == -EDQUOT ? EYAS_CAUSE_KEYS : EYAS_CAUSE_OTHER, ARG(0), 0)
-SYSCALL(inotify_init, "sys_inotify_init1", EYAS_DENIALS_INOTIFY_INIT, EYAS_DENIED_INOTIFY,
+SYSCALL(inotify_init, "sys_inotify_init", EYAS_DENIALS_INOTIFY_INIT, EYAS_DENIED_INOTIFY, E(EMFILE),
+	EYAS_CAUSE_OTHER, 0, 0)
+SYSCALL(inotify_init1, "sys_inotify_init1", EYAS_DENIALS_INOTIFY_INIT1, EYAS_DENIED_INOTIFY,
 	E(EMFILE), EYAS_CAUSE_OTHER, 0, 0)
 SYSCALL(inotify_watch, "sys_inotify_add_watch", EYAS_DENIALS_INOTIFY_WATCH, EYAS_DENIED_INOTIFY,
 	E(ENOSPC), EYAS_CAUSE_OTHER, 0, 0)

@@ -30,6 +30,9 @@ func OpenDenials(o DenialOptions) (*DenialMonitor, error) {
 	if o.Rows > 0 {
 		spec.Maps[denialsMapDenials].MaxEntries = o.Rows
 	}
+	if err := spec.Variables[denialsVarAsking].Set(asking()); err != nil {
+		return nil, fmt.Errorf("set constants: %w", err)
+	}
 	m := &DenialMonitor{trampolines{spec: spec, rows: denialsMapDenials, infos: here(denialPrograms()), target: syscallFunction}}
 	if err := m.open(); err != nil {
 		return nil, err
@@ -43,7 +46,7 @@ func here(all []trampolineInfo) []trampolineInfo {
 		return all
 	}
 	return slices.DeleteFunc(all, func(p trampolineInfo) bool {
-		return slices.Contains([]string{"fexit/sys_chown", "fexit/sys_lchown", "fexit/sys_chmod", "fexit/sys_mknod"}, p.target)
+		return slices.Contains([]string{"fexit/sys_chown", "fexit/sys_lchown", "fexit/sys_chmod", "fexit/sys_mknod", "fexit/sys_inotify_init"}, p.target)
 	})
 }
 

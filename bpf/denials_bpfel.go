@@ -141,21 +141,22 @@ const (
 	denialsEyasDenialProgramEYAS_DENIALS_ADD_KEY        denialsEyasDenialProgram = 39
 	denialsEyasDenialProgramEYAS_DENIALS_KEYCTL         denialsEyasDenialProgram = 40
 	denialsEyasDenialProgramEYAS_DENIALS_INOTIFY_INIT   denialsEyasDenialProgram = 41
-	denialsEyasDenialProgramEYAS_DENIALS_INOTIFY_WATCH  denialsEyasDenialProgram = 42
-	denialsEyasDenialProgramEYAS_DENIALS_PRLIMIT        denialsEyasDenialProgram = 43
-	denialsEyasDenialProgramEYAS_DENIALS_SETPRIORITY    denialsEyasDenialProgram = 44
-	denialsEyasDenialProgramEYAS_DENIALS_SETSCHEDULER   denialsEyasDenialProgram = 45
-	denialsEyasDenialProgramEYAS_DENIALS_SETATTR        denialsEyasDenialProgram = 46
-	denialsEyasDenialProgramEYAS_DENIALS_INIT_MODULE    denialsEyasDenialProgram = 47
-	denialsEyasDenialProgramEYAS_DENIALS_FINIT_MODULE   denialsEyasDenialProgram = 48
-	denialsEyasDenialProgramEYAS_DENIALS_SETTIME        denialsEyasDenialProgram = 49
-	denialsEyasDenialProgramEYAS_DENIALS_SETXATTR       denialsEyasDenialProgram = 50
-	denialsEyasDenialProgramEYAS_DENIALS_LSETXATTR      denialsEyasDenialProgram = 51
-	denialsEyasDenialProgramEYAS_DENIALS_UID_MAP        denialsEyasDenialProgram = 52
-	denialsEyasDenialProgramEYAS_DENIALS_GID_MAP        denialsEyasDenialProgram = 53
-	denialsEyasDenialProgramEYAS_DENIALS_SETGROUPS_FILE denialsEyasDenialProgram = 54
-	denialsEyasDenialProgramEYAS_DENIALS_CGROUP         denialsEyasDenialProgram = 55
-	denialsEyasDenialProgramEYAS_DENIALS_PROGRAMS       denialsEyasDenialProgram = 56
+	denialsEyasDenialProgramEYAS_DENIALS_INOTIFY_INIT1  denialsEyasDenialProgram = 42
+	denialsEyasDenialProgramEYAS_DENIALS_INOTIFY_WATCH  denialsEyasDenialProgram = 43
+	denialsEyasDenialProgramEYAS_DENIALS_PRLIMIT        denialsEyasDenialProgram = 44
+	denialsEyasDenialProgramEYAS_DENIALS_SETPRIORITY    denialsEyasDenialProgram = 45
+	denialsEyasDenialProgramEYAS_DENIALS_SETSCHEDULER   denialsEyasDenialProgram = 46
+	denialsEyasDenialProgramEYAS_DENIALS_SETATTR        denialsEyasDenialProgram = 47
+	denialsEyasDenialProgramEYAS_DENIALS_INIT_MODULE    denialsEyasDenialProgram = 48
+	denialsEyasDenialProgramEYAS_DENIALS_FINIT_MODULE   denialsEyasDenialProgram = 49
+	denialsEyasDenialProgramEYAS_DENIALS_SETTIME        denialsEyasDenialProgram = 50
+	denialsEyasDenialProgramEYAS_DENIALS_SETXATTR       denialsEyasDenialProgram = 51
+	denialsEyasDenialProgramEYAS_DENIALS_LSETXATTR      denialsEyasDenialProgram = 52
+	denialsEyasDenialProgramEYAS_DENIALS_UID_MAP        denialsEyasDenialProgram = 53
+	denialsEyasDenialProgramEYAS_DENIALS_GID_MAP        denialsEyasDenialProgram = 54
+	denialsEyasDenialProgramEYAS_DENIALS_SETGROUPS_FILE denialsEyasDenialProgram = 55
+	denialsEyasDenialProgramEYAS_DENIALS_CGROUP         denialsEyasDenialProgram = 56
+	denialsEyasDenialProgramEYAS_DENIALS_PROGRAMS       denialsEyasDenialProgram = 57
 )
 
 type denialsFailed struct {
@@ -198,6 +199,7 @@ const (
 	denialsProgDenialsGidMap        = "denials_gid_map"
 	denialsProgDenialsInitModule    = "denials_init_module"
 	denialsProgDenialsInotifyInit   = "denials_inotify_init"
+	denialsProgDenialsInotifyInit1  = "denials_inotify_init1"
 	denialsProgDenialsInotifyWatch  = "denials_inotify_watch"
 	denialsProgDenialsKeyctl        = "denials_keyctl"
 	denialsProgDenialsLchown        = "denials_lchown"
@@ -234,6 +236,7 @@ const (
 	denialsProgDenialsUidMap        = "denials_uid_map"
 	denialsProgDenialsUmount        = "denials_umount"
 	denialsProgDenialsUnshare       = "denials_unshare"
+	denialsVarAsking                = "asking"
 	denialsVarLost                  = "lost"
 	denialsVarSeen                  = "seen"
 	denialsVarUnusedCause           = "unused_cause"
@@ -303,6 +306,7 @@ type denialsProgramSpecs struct {
 	DenialsGidMap        *ebpf.ProgramSpec `ebpf:"denials_gid_map"`
 	DenialsInitModule    *ebpf.ProgramSpec `ebpf:"denials_init_module"`
 	DenialsInotifyInit   *ebpf.ProgramSpec `ebpf:"denials_inotify_init"`
+	DenialsInotifyInit1  *ebpf.ProgramSpec `ebpf:"denials_inotify_init1"`
 	DenialsInotifyWatch  *ebpf.ProgramSpec `ebpf:"denials_inotify_watch"`
 	DenialsKeyctl        *ebpf.ProgramSpec `ebpf:"denials_keyctl"`
 	DenialsLchown        *ebpf.ProgramSpec `ebpf:"denials_lchown"`
@@ -353,6 +357,7 @@ type denialsMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type denialsVariableSpecs struct {
+	Asking        *ebpf.VariableSpec `ebpf:"asking"`
 	Lost          *ebpf.VariableSpec `ebpf:"lost"`
 	Seen          *ebpf.VariableSpec `ebpf:"seen"`
 	UnusedCause   *ebpf.VariableSpec `ebpf:"unused_cause"`
@@ -395,6 +400,7 @@ func (m *denialsMaps) Close() error {
 //
 // It can be passed to loadDenialsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type denialsVariables struct {
+	Asking        *ebpf.Variable `ebpf:"asking"`
 	Lost          *ebpf.Variable `ebpf:"lost"`
 	Seen          *ebpf.Variable `ebpf:"seen"`
 	UnusedCause   *ebpf.Variable `ebpf:"unused_cause"`
@@ -426,6 +432,7 @@ type denialsPrograms struct {
 	DenialsGidMap        *ebpf.Program `ebpf:"denials_gid_map"`
 	DenialsInitModule    *ebpf.Program `ebpf:"denials_init_module"`
 	DenialsInotifyInit   *ebpf.Program `ebpf:"denials_inotify_init"`
+	DenialsInotifyInit1  *ebpf.Program `ebpf:"denials_inotify_init1"`
 	DenialsInotifyWatch  *ebpf.Program `ebpf:"denials_inotify_watch"`
 	DenialsKeyctl        *ebpf.Program `ebpf:"denials_keyctl"`
 	DenialsLchown        *ebpf.Program `ebpf:"denials_lchown"`
@@ -486,6 +493,7 @@ func (p *denialsPrograms) Close() error {
 		p.DenialsGidMap,
 		p.DenialsInitModule,
 		p.DenialsInotifyInit,
+		p.DenialsInotifyInit1,
 		p.DenialsInotifyWatch,
 		p.DenialsKeyctl,
 		p.DenialsLchown,

@@ -35,6 +35,9 @@ func openTrampolines(c Config, t *tracker.Tracker, clock identity.Clock, cgroups
 			Source: m, Table: t, MaxNested: c.MaxNestedSeries, Every: c.ReconcileInterval, Proc: c.ProcRoot, Log: overlayLog,
 		})
 	}
+	if !c.Denials {
+		return a
+	}
 	denialLog := log.With().Str("room", "denials").Logger()
 	if m, err := bpf.OpenDenials(bpf.DenialOptions{}); err != nil {
 		denialLog.Error().Err(err).Msg("what is refused cannot be told here")

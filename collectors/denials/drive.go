@@ -90,7 +90,7 @@ func limits() error {
 	if err != nil {
 		return fmt.Errorf("inotify_init1: %w", err)
 	}
-	return unix.Close(fd)
+	return errors.Join(unix.Close(fd), inotifyInit())
 }
 
 // owner opens a file that modes forbid to all, of which the kernel asks whether
