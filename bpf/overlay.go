@@ -11,11 +11,7 @@ import (
 
 // OverlayMonitor holds the programs on functions of overlay and their map. Safe
 // for concurrent use, but for Attach, SelfTest and Close.
-type OverlayMonitor struct {
-	spec   *ebpf.CollectionSpec
-	shared *ebpf.Collection
-	hooks  overlayHooks
-}
+type OverlayMonitor struct{ trampolines }
 
 // OverlayOptions of an OverlayMonitor. Zero values mean the defaults.
 type OverlayOptions struct {
@@ -35,14 +31,10 @@ func OpenOverlay(o OverlayOptions) (*OverlayMonitor, error) {
 	if err := chooseStorage(spec); err != nil {
 		return nil, err
 	}
-	only := spec.Copy()
-	only.Programs = nil
-	shared, err := ebpf.NewCollection(only)
-	if err != nil {
-		return nil, fmt.Errorf("create maps: %w", err)
+	m := &OverlayMonitor{trampolines{spec: spec, rows: overlayMapOverlays, module: "overlay", infos: layeredPrograms()}}
+	if err := m.open(); err != nil {
+		return nil, err
 	}
-	m := &OverlayMonitor{spec: spec, shared: shared}
-	m.hooks.reset()
 	return m, nil
 }
 
@@ -89,23 +81,6 @@ func (m *OverlayMonitor) Rows() (map[OverlayKey]Overlay, error) {
 	return rows, nil
 }
 
-// Entries is the number of rows.
-func (m *OverlayMonitor) Entries() (n int, err error) {
-	var k, next overlayEyasOverlayKey
-	var at any // nil: the first
-	for {
-		err := m.shared.Maps[overlayMapOverlays].NextKey(at, &next)
-		if errors.Is(err, ebpf.ErrKeyNotExist) || n > m.Capacity() { // a removed key begins anew
-			return n, nil
-		}
-		if err != nil {
-			return 0, fmt.Errorf("count overlay rows: %w", err)
-		}
-		k, n = next, n+1
-		at = &k
-	}
-}
-
 // Take removes a row and returns what it held; zero when there was none. A row
 // comes back when its overlay is used again.
 func (m *OverlayMonitor) Take(k OverlayKey) (Overlay, error) {
@@ -119,14 +94,4 @@ func (m *OverlayMonitor) Take(k OverlayKey) (Overlay, error) {
 		return Overlay{}, fmt.Errorf("take overlay row: %w", err)
 	}
 	return overlayRow(&v), nil
-}
-
-// Capacity is the number of rows the kernel can hold.
-func (m *OverlayMonitor) Capacity() int { return int(m.shared.Maps[overlayMapOverlays].MaxEntries()) }
-
-// Close detaches and frees everything.
-func (m *OverlayMonitor) Close() error {
-	err := m.hooks.close()
-	m.shared.Close()
-	return err
 }

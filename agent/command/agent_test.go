@@ -38,16 +38,16 @@ func TestResolve(t *testing.T) {
 	some := daemon.DefaultConfig()
 	some.Nice, some.Listen, some.StateDir = 5, "127.0.0.1:1", "/file"
 	flags := some
-	flags.Listen, flags.Nice = "", -10 // the default, said aloud
+	flags.Listen, flags.Nice = "", -20 // the default, said aloud
 	for name, tc := range map[string]struct {
 		args, file string
 		want       daemon.Config
 	}{
 		"defaults":  {"", "", daemon.DefaultConfig()},
 		"file":      {"", file, some},
-		"flags win": {"--listen= --nice=-10", file, flags},
+		"flags win": {"--listen= --nice=-20", file, flags},
 		"every flag": {"--state-dir /s --socket /x.sock --listen= --log-level warn --history-max-age 2d --history-max-bytes 64MiB --reconcile-interval 2s " +
-			"--ring-bytes 1m --bpf-stats=false --max-nested-series 7 --nice 3 --proc-root /host/proc --nri off --nri-socket /n.sock " +
+			"--ring-bytes 1m --bpf-stats=false --denials=false --max-nested-series 7 --nice 3 --proc-root /host/proc --nri off --nri-socket /n.sock " +
 			"--sandbox-default-profile build --kubelet-root /k --subid-range 65536:65536 --subid-quarantine 1h", "", every},
 		"a flag chooses the file's profile": {"--sandbox-default-profile ci", profiles, own},
 	} {

@@ -27,15 +27,16 @@ import (
 
 // agent is an agent whose answers a test writes.
 type agent struct {
-	id    identity.Identity
-	owner identity.IDAnswer
-	tree  []identity.TreeNode
-	maps  []identity.NSAnswer
-	kills []identity.OOMAnswer
-	stats []identity.StatsRow
-	disks []answers.Disk
-	err   error
-	asked string
+	id      identity.Identity
+	owner   identity.IDAnswer
+	tree    []identity.TreeNode
+	maps    []identity.NSAnswer
+	kills   []identity.OOMAnswer
+	stats   []identity.StatsRow
+	disks   []answers.Disk
+	denials []identity.DenialAnswer
+	err     error
+	asked   string
 }
 
 func (a *agent) PID(_ context.Context, pid identity.HostPID) (identity.Identity, error) {
@@ -81,6 +82,11 @@ func (a *agent) Stats(_ context.Context, chain string) ([]identity.StatsRow, err
 func (a *agent) Disks(_ context.Context, chain string, files int) ([]answers.Disk, error) {
 	a.asked = fmt.Sprintf("disks %q, %d files", chain, files)
 	return a.disks, a.err
+}
+
+func (a *agent) Denials(_ context.Context, q answers.DenialQuery) ([]identity.DenialAnswer, error) {
+	a.asked = fmt.Sprintf("denials %+v", q)
+	return a.denials, a.err
 }
 
 // serve answers on a socket until the test ends.

@@ -13,25 +13,30 @@ import (
 	"github.com/eyas-agent/eyas/agent/daemon"
 	"github.com/eyas-agent/eyas/agent/doctor"
 	"github.com/eyas-agent/eyas/agent/explain"
+	"github.com/eyas-agent/eyas/collectors/answers"
+	"github.com/eyas-agent/eyas/collectors/identity"
 	"github.com/eyas-agent/eyas/exporter/api"
 )
 
 func newExplain(env Env) *cobra.Command {
 	x := &explainer{client: client{env: env}}
 	c := &cobra.Command{
-		Use:   "explain \"ERROR TEXT\"|-|path FILE",
-		Short: "Say what an error of nested containers means, or why a file is nobody's",
+		Use:   "explain \"ERROR TEXT\"|-|CHAIN|pid N|path FILE",
+		Short: "Say what an error means, what a container was refused and why, or why a file is nobody's",
 		Long: "Say what an error of containers in containers means: its cause, its fix, and\n" +
 			"whether the cause is found on this node, or in a container (--in).\n" +
 			"With -, the text is read from stdin, up to 64 KiB.\n\n" +
+			"With CHAIN or pid: what the container, those inside it, or the process with this\n" +
+			"host pid were refused: the last of each kind, with its cause and its fix.\n\n" +
 			"With path: a file's ids on disk, the mount it is on, its ids at every level of\n" +
 			"a container's chain, and why it shows as 65534 (nobody).\n\n" +
 			"Exit status: 0 if a cause is known, 1 if none is (or the file cannot be looked\n" +
-			"at), 2 for a wrong call, 3 if there is no such container.",
+			"at, or nothing was refused), 2 for a wrong call, 3 if there is no such container.",
 		Example: "  eyas explain 'newuidmap: write to uid_map failed: Operation not permitted' --in web/builder\n" +
 			"  podman run alpine 2>&1 | eyas explain -\n" +
+			"  eyas explain web/builder --follow\n" +
 			"  eyas explain path /data/file --in web/builder",
-		Args: args(cobra.RangeArgs(1, 2)), ValidArgsFunction: completeExplain,
+		Args: args(cobra.RangeArgs(1, 2)), ValidArgsFunction: x.completeArgs,
 		RunE: func(c *cobra.Command, a []string) error {
 			if err := x.check(); err != nil {
 				return err
@@ -39,10 +44,17 @@ func newExplain(env Env) *cobra.Command {
 			switch {
 			case a[0] == "path" && len(a) == 2:
 				return x.path(c.Context(), a[1])
+			case a[0] == "pid" && len(a) == 2:
+				return x.pid(c.Context(), a[1])
+			case a[0] == "pid":
+				return usageError{errors.New("explain pid: want a host pid: see eyas explain --help")}
 			case a[0] == "path":
 				return usageError{errors.New("explain path: want a FILE: see eyas explain --help")}
 			case len(a) == 2:
 				return usageError{fmt.Errorf("explain: want one text, got %q and %q: put it in quotes", clip(a[0], 64), clip(a[1], 64))}
+			}
+			if x.follow {
+				return x.refusals(c.Context(), answers.DenialQuery{Chain: a[0]})
 			}
 			return x.error(c.Context(), a[0])
 		},
@@ -50,14 +62,16 @@ func newExplain(env Env) *cobra.Command {
 	x.flags(c)
 	c.Flags().StringVar(&x.in, "in", "", "container in which the error came up, or FILE is: an id, a name, or a path of them")
 	c.Flags().BoolVar(&x.noChecks, "no-checks", false, "look at nothing here: the error comes from another machine")
+	c.Flags().BoolVarP(&x.follow, "follow", "f", false, "with CHAIN or pid: go on, and print what is refused from now on")
 	_ = c.RegisterFlagCompletionFunc("in", x.complete)
 	return c
 }
 
-func completeExplain(_ *cobra.Command, a []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (x *explainer) completeArgs(c *cobra.Command, a []string, word string) ([]string, cobra.ShellCompDirective) {
 	switch {
 	case len(a) == 0:
-		return []string{"path\tids of a file at every level", "-\tread an error text from stdin"}, cobra.ShellCompDirectiveNoFileComp
+		names, _ := x.complete(c, a, word)
+		return append(names, "path\tids of a file at every level", "pid\twhat a process was refused", "-\tread an error text from stdin"), cobra.ShellCompDirectiveNoFileComp
 	case len(a) == 1 && a[0] == "path":
 		return nil, cobra.ShellCompDirectiveDefault
 	}
@@ -69,10 +83,11 @@ type explainer struct {
 	client
 	in       string
 	noChecks bool
+	follow   bool
 }
 
 // errUnknown: nothing in the text is known.
-var errUnknown = errors.New("no known error in the text: see eyas doctor node, or eyas doctor CHAIN, for what keeps containers from nesting")
+var errUnknown = errors.New("no known error in the text, and no container: see eyas doctor node, or eyas doctor CHAIN, for what keeps containers from nesting")
 
 func (x *explainer) error(ctx context.Context, arg string) error {
 	if x.noChecks && x.in != "" {
@@ -83,6 +98,12 @@ func (x *explainer) error(ctx context.Context, arg string) error {
 		return err
 	}
 	matches := explain.Find(given)
+	if len(matches) == 0 && !strings.ContainsAny(given, " \t\n") {
+		err := x.refusals(ctx, answers.DenialQuery{Chain: given})
+		if !errors.Is(err, identity.ErrNoContainer) {
+			return err
+		}
+	}
 	if len(matches) == 0 {
 		if x.output == "json" {
 			if err := writeJSON(x.env.Stdout, []explain.Explanation{}); err != nil {

@@ -20,6 +20,7 @@ type Config struct {
 	ReconcileInterval time.Duration // between proofs that the table is right
 	RingBytes         int64         // size of the kernel's event ring
 	BPFStats          bool          // measure the programs' run time
+	Denials           bool          // tell what nested processes are refused
 	MaxNestedSeries   int           // nested containers with series of their own, per sandbox
 	Nice              int           // nice value of the agent
 	ProcRoot          string        // where procfs of the host is mounted
@@ -42,7 +43,7 @@ func DefaultConfig() Config {
 	return Config{
 		StateDir: "/var/lib/eyas", Socket: "/run/eyas/eyas.sock", Listen: "127.0.0.1:9817", LogLevel: "info",
 		HistoryMaxAge: 7 * 24 * time.Hour, HistoryMaxBytes: 256 << 20, ReconcileInterval: 30 * time.Second,
-		RingBytes: 8 << 20, Nice: -20, BPFStats: true, MaxNestedSeries: 50, ProcRoot: "/proc",
+		RingBytes: 8 << 20, Nice: -20, BPFStats: true, Denials: true, MaxNestedSeries: 50, ProcRoot: "/proc",
 		NRI: "auto", NRISocket: nri.DefaultSocket, SubidRange: pool.Range, SubidQuarantine: pool.Quarantine,
 		DefaultProfile: profiles[0].Name, KubeletRoot: "/var/lib/kubelet", Profiles: profiles,
 	}
@@ -68,6 +69,7 @@ func (c *Config) Settings() []Setting {
 		duration("reconcile-interval", "time between proofs that the table equals the kernel", &c.ReconcileInterval, time.Second),
 		size("ring-bytes", "size of the kernel's event ring", &c.RingBytes, 64<<10, 1<<30),
 		boolean("bpf-stats", "measure the run time of BPF programs (about 60 ns a run, for all of the node's)", &c.BPFStats),
+		boolean("denials", "tell what nested processes are refused, and why: programs at the end of some 50 rare system calls", &c.Denials),
 		number("max-nested-series", "nested containers with series of their own, per sandbox", &c.MaxNestedSeries, 1, 10000),
 		number("nice", "nice value of the agent: it must keep up when the node is overloaded", &c.Nice, -20, 19),
 		text("proc-root", "where the host's procfs is mounted", &c.ProcRoot, absolute),

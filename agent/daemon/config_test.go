@@ -18,7 +18,7 @@ import (
 func TestLoad(t *testing.T) {
 	every := Config{
 		StateDir: "/s", Socket: "/run/x.sock", Listen: "[::1]:1", LogLevel: "debug", HistoryMaxAge: 12 * time.Hour, HistoryMaxBytes: 64 << 20,
-		ReconcileInterval: time.Minute, RingBytes: 1 << 20, BPFStats: false, MaxNestedSeries: 7, Nice: 0, ProcRoot: "/host/proc",
+		ReconcileInterval: time.Minute, RingBytes: 1 << 20, BPFStats: false, Denials: false, MaxNestedSeries: 7, Nice: 0, ProcRoot: "/host/proc",
 		NRI: "on", NRISocket: "/n", DefaultProfile: "build", KubeletRoot: "/k",
 		SubidRange: subid.Range{Start: 65536, Count: 131072}, SubidQuarantine: time.Hour, Profiles: nri.Profiles(),
 		Namespaces: map[string]string{"team-a": "dev"}, Handlers: map[string]string{"nested": "build"},
@@ -47,6 +47,7 @@ history-max-bytes: 64MiB
 reconcile-interval: 60s
 ring-bytes: 1048576
 bpf-stats: false
+denials: false
 max-nested-series: 7 # a comment
 nice: 0
 proc-root: /host/proc

@@ -125,9 +125,16 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 		read: func() (delegation.MountOptions, error) { return delegation.ReadMountOptions(c.ProcRoot) },
 		log:  prepLog,
 	}
-	layered := openOverlays(c, t, log)
-	closers = append(closers, layered.close)
-	health := func() api.Health { return readHealth(layered.hooks(monitor), t, plugin, c.ReconcileInterval, boundary) }
+	mount := ""
+	if hierarchy != nil {
+		mount = hierarchy.Mount()
+	}
+	deep := openTrampolines(c, t, clock, mount, log)
+	closers = append(closers, deep.close)
+	if deep.denials != nil {
+		ask.Refusals = deep.denials
+	}
+	health := func() api.Health { return readHealth(deep.hooks(monitor), t, plugin, c.ReconcileInterval, boundary) }
 	checks := doctor.NewCollector(doctor.NewNode(doctor.NodeOptions{
 		Proc: c.ProcRoot, StateDir: c.StateDir, Kubelet: c.KubeletRoot,
 		Agent: func(context.Context) (api.Health, error) { return health(), nil },
@@ -140,8 +147,8 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 		gather.Limits = hierarchy
 	}
 	counts := processes.New(gather)
-	ask.Numbers = numbers(counts, layered)
-	all := append(layered.collectors(self.Options{Monitor: monitor, Tracker: t, Memory: memory, Version: version}),
+	ask.Numbers = numbers(counts, deep)
+	all := append(deep.collectors(self.Options{Monitor: monitor, Tracker: t, Memory: memory, Version: version}),
 		counts, checks, boundary, kills,
 		promcollectors.NewGoCollector(),
 		promcollectors.NewProcessCollector(promcollectors.ProcessCollectorOpts{}),
@@ -192,7 +199,8 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	run("namer", t.RunNamer)
 	run("command lines", func(ctx context.Context) error { return t.RunArgs(ctx, c.ProcRoot) })
 	run("history", memory.Run)
-	run("overlay", layered.run)
+	run("overlay", deep.runOverlays)
+	run("denials", deep.runDenials)
 	run("kubelet's pods", pods.Run)
 	if preparer != nil {
 		run("leases", func(ctx context.Context) error { return runPreparer(ctx, preparer, t.Ready(), prepLog) })

@@ -12,10 +12,13 @@ import (
 )
 
 // numbers lets answers tell what the series are made of. Counting begins now.
-func numbers(counts *processes.Collector, layered *overlays) *answers.Numbers {
+func numbers(counts *processes.Collector, deep *trampolines) *answers.Numbers {
 	n := &answers.Numbers{Since: time.Now().UTC(), Processes: counts}
-	if layered != nil {
-		n.Overlay = layered.collector
+	if deep.overlays != nil {
+		n.Overlay = deep.overlays
+	}
+	if deep.denials != nil {
+		n.Denials = deep.denials
 	}
 	return n
 }

@@ -44,10 +44,12 @@ type Answers struct {
 	Tracker *tracker.Tracker
 	History History
 	Kubelet Pods // nil: knows none
-	Node    identity.Node
-	Clock   identity.Clock
-	Proc    string   // where procfs is mounted
-	Numbers *Numbers // nil: nothing is counted
+	// Refusals may be nil: nobody follows them.
+	Refusals Refusals
+	Node     identity.Node
+	Clock    identity.Clock
+	Proc     string   // where procfs is mounted
+	Numbers  *Numbers // nil: nothing is counted
 
 	looker layers.Looker
 }

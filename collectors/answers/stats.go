@@ -25,6 +25,9 @@ type Numbers struct {
 	Overlay interface {
 		Totals() (map[string]overlay.Bytes, bool, error)
 	}
+	Denials interface {
+		Totals(now time.Time) (map[string]uint64, bool, error)
+	}
 }
 
 // errNoCounts is an answer without an agent: a snapshot has counted nothing.
@@ -62,6 +65,13 @@ func (a *Answers) Stats(ctx context.Context, chain string) ([]identity.StatsRow,
 			return nil, err
 		}
 	}
+	var refused map[string]uint64
+	told := false
+	if n.Denials != nil {
+		if refused, told, err = n.Denials.Totals(time.Now()); err != nil {
+			return nil, err
+		}
+	}
 	var limits map[string]cgroups.Stats
 	if n.Cgroups != nil {
 		limits = n.Cgroups.Totals(want)
@@ -78,6 +88,10 @@ func (a *Answers) Stats(ctx context.Context, chain string) ([]identity.StatsRow,
 		if layered {
 			b := io[r.ID]
 			r.Overlay = &identity.StatsOverlay{Read: b.Read, Written: b.Written, CopiedUp: b.CopiedUp}
+		}
+		if told {
+			n := refused[r.ID]
+			r.Denials = &n
 		}
 		if s, ok := limits[r.ID]; ok {
 			if s.Memory != nil {

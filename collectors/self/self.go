@@ -22,11 +22,12 @@ type Options struct {
 	Tracker *tracker.Tracker
 	Memory  interface{ Stats() history.Stats }
 	Version string
-	Overlay Overlay // may be nil
+	More    map[string]Hooked // by the name of its map
 }
 
-// Overlay is what more there is of hooks; *bpf.OverlayMonitor is one.
-type Overlay interface {
+// Hooked is what more there is of hooks, with a map of their own; *bpf.OverlayMonitor
+// is one.
+type Hooked interface {
 	Hooks() []bpf.Hook
 	Entries() (int, error)
 	Capacity() int
@@ -98,8 +99,8 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(buildInfo, 1, c.o.Version, runtime.Version())
 	hooks := c.o.Monitor.Hooks()
-	if c.o.Overlay != nil {
-		hooks = append(hooks, c.o.Overlay.Hooks()...)
+	for _, more := range c.o.More {
+		hooks = append(hooks, more.Hooks()...)
 	}
 	for _, h := range hooks {
 		for _, s := range []bpf.HookState{bpf.HookActive, bpf.HookSilent, bpf.HookUnproven, bpf.HookMissing} {
@@ -126,11 +127,11 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(mapEntries, float64(len(rows)), "counts")
 	}
 	gauge(mapCapacity, float64(c.o.Monitor.CountsCapacity()), "counts")
-	if c.o.Overlay != nil {
-		if n, err := c.o.Overlay.Entries(); err == nil {
-			gauge(mapEntries, float64(n), "overlays")
+	for name, more := range c.o.More {
+		if n, err := more.Entries(); err == nil {
+			gauge(mapEntries, float64(n), name)
 		}
-		gauge(mapCapacity, float64(c.o.Overlay.Capacity()), "overlays")
+		gauge(mapCapacity, float64(more.Capacity()), name)
 	}
 	c.collectTracker(gauge, counter)
 	for _, m := range historySeries(c.o.Memory.Stats()) {

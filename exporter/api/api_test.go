@@ -75,6 +75,11 @@ func (o *oracle) OOM(_ context.Context, chain string, since time.Time) ([]identi
 	return []identity.OOMAnswer{{By: 7, Victims: []identity.OOMVictimAnswer{}, Limit: identity.OOMLimitAnswer{Chain: []identity.OOMLink{}}}}, o.err
 }
 
+func (o *oracle) Denials(_ context.Context, q answers.DenialQuery) ([]identity.DenialAnswer, error) {
+	o.note(fmt.Sprintf("denials %+v", q))
+	return []identity.DenialAnswer{{Op: "chown", Comm: "\x1b[2J", PIDs: []identity.PID{7}, Chain: []identity.Link{}}}, o.err
+}
+
 func (o *oracle) Map(_ context.Context, chain string) ([]identity.NSAnswer, error) {
 	o.note(fmt.Sprintf("map %q", chain))
 	return []identity.NSAnswer{{UserNS: 7, Containers: []string{}}}, o.err
@@ -179,6 +184,10 @@ func TestRoundTrip(t *testing.T) {
 		{fmt.Sprintf("stats %q", chain), func() (any, error) { return c.Stats(ctx, chain) }, stats},
 		{fmt.Sprintf("disks %q, 7 files", chain), func() (any, error) { return c.Disks(ctx, chain, 7) },
 			[]answers.Disk{{Chain: []identity.Link{}, Overlay: layers.Overlay{Point: "/"}}}},
+		{fmt.Sprintf("denials %+v", answers.DenialQuery{Chain: chain}), func() (any, error) { return c.Denials(ctx, answers.DenialQuery{Chain: chain}) },
+			[]identity.DenialAnswer{{Op: "chown", Comm: "\x1b[2J", PIDs: []identity.PID{7}, Chain: []identity.Link{}}}},
+		{fmt.Sprintf("denials %+v", answers.DenialQuery{PID: identity.NoID}), func() (any, error) { return c.Denials(ctx, answers.DenialQuery{PID: identity.NoID}) },
+			[]identity.DenialAnswer{{Op: "chown", Comm: "\x1b[2J", PIDs: []identity.PID{7}, Chain: []identity.Link{}}}},
 		{`map "x"`, func() (any, error) { return c.Map(ctx, "x") }, []identity.NSAnswer{{UserNS: 7, Containers: []string{}}}},
 	} {
 		got, err := tc.ask()
@@ -193,7 +202,7 @@ func TestRoundTrip(t *testing.T) {
 func TestErrors(t *testing.T) {
 	o := &oracle{}
 	c := dial(t, serve(t, o))
-	for _, kind := range []error{answers.ErrNotFound, identity.ErrNoContainer, identity.ErrAmbiguous, errors.New("no \x1b[2J memory")} {
+	for _, kind := range []error{answers.ErrNotFound, identity.ErrNoContainer, identity.ErrAmbiguous, answers.ErrNoDenials, errors.New("no \x1b[2J memory")} {
 		o.err = fmt.Errorf("pid 7: %w", kind)
 		_, e1 := c.PID(t.Context(), 7)
 		_, e2 := c.InnerPID(t.Context(), "x", 7)
@@ -204,7 +213,8 @@ func TestErrors(t *testing.T) {
 		_, e7 := c.OOM(t.Context(), "", time.Time{})
 		_, e8 := c.Stats(t.Context(), "x")
 		_, e9 := c.Disks(t.Context(), "", 0)
-		for i, err := range []error{e1, e2, e3, e4, e5, e6, e7, e8, e9} {
+		_, e10 := c.Denials(t.Context(), answers.DenialQuery{})
+		for i, err := range []error{e1, e2, e3, e4, e5, e6, e7, e8, e9, e10} {
 			known := !strings.Contains(kind.Error(), "memory")
 			if err == nil || err.Error() != o.err.Error() || errors.Is(err, kind) != known {
 				t.Errorf("%d: %v: %v", i, kind, err)

@@ -124,6 +124,16 @@ func (c *Client) Stats(ctx context.Context, chain string) (r []identity.StatsRow
 	return r, err
 }
 
+// Denials asks what containers were refused.
+func (c *Client) Denials(ctx context.Context, q answers.DenialQuery) (d []identity.DenialAnswer, err error) {
+	v := url.Values{"chain": {q.Chain}}
+	if q.PID != 0 {
+		v.Set("pid", str(uint32(q.PID)))
+	}
+	err = c.get(ctx, "/v1/denials", v, &d)
+	return d, err
+}
+
 func str(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 
 func (c *Client) get(ctx context.Context, path string, v url.Values, out any) error {
@@ -175,6 +185,7 @@ func (e remoteError) Unwrap() error { return e.kind }
 func remote(f failure) error {
 	kinds := map[string]error{
 		codeNotFound: answers.ErrNotFound, codeNoContainer: identity.ErrNoContainer, codeAmbiguous: identity.ErrAmbiguous,
+		codeNoDenials: answers.ErrNoDenials,
 	}
 	return remoteError{f.Error, kinds[f.Code]}
 }

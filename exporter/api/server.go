@@ -38,6 +38,7 @@ type Querier interface {
 	OOM(ctx context.Context, chain string, since time.Time) ([]identity.OOMAnswer, error)
 	Stats(ctx context.Context, chain string) ([]identity.StatsRow, error)
 	Disks(ctx context.Context, chain string, files int) ([]answers.Disk, error)
+	Denials(ctx context.Context, q answers.DenialQuery) ([]identity.DenialAnswer, error)
 }
 
 // Status says who is answering.
@@ -59,6 +60,7 @@ const (
 	codeAmbiguous   = "ambiguous"
 	codeBad         = "bad_request"
 	codeInternal    = "internal"
+	codeNoDenials   = "no_denials"
 )
 
 // Listen opens the socket for root alone. A socket left by a dead agent is
@@ -112,6 +114,7 @@ func Handler(q Querier, status Status, log zerolog.Logger) http.Handler {
 		s.reply(w, v, err)
 	})
 	mux.HandleFunc("GET /v1/disks", s.disks)
+	mux.HandleFunc("GET /v1/denials", s.denials)
 	return mux
 }
 
@@ -181,6 +184,21 @@ func moment(v url.Values, key string) (time.Time, error) {
 	return at, nil
 }
 
+func (s *server) denials(w http.ResponseWriter, r *http.Request) {
+	v := r.URL.Query()
+	q := answers.DenialQuery{Chain: v.Get("chain")}
+	if v.Has("pid") {
+		pid, err := number(v, "pid")
+		if err != nil {
+			s.reply(w, nil, err)
+			return
+		}
+		q.PID = identity.HostPID(pid)
+	}
+	refused, err := s.q.Denials(r.Context(), q)
+	s.reply(w, refused, err)
+}
+
 func (s *server) oom(w http.ResponseWriter, r *http.Request) {
 	v := r.URL.Query()
 	since, err := moment(v, "since")
@@ -230,6 +248,8 @@ func (s *server) reply(w http.ResponseWriter, v any, err error) {
 		status, code = http.StatusConflict, codeAmbiguous
 	case errors.Is(err, errBadRequest):
 		status, code = http.StatusBadRequest, codeBad
+	case errors.Is(err, answers.ErrNoDenials):
+		status, code = http.StatusServiceUnavailable, codeNoDenials
 	default:
 		s.log.Error().Err(err).Msg("query failed")
 	}

@@ -1,0 +1,108 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/eyas-agent/eyas/bpf"
+	"github.com/eyas-agent/eyas/collectors/denials"
+	"github.com/eyas-agent/eyas/collectors/identity"
+	"github.com/eyas-agent/eyas/collectors/overlay"
+	"github.com/eyas-agent/eyas/collectors/self"
+	"github.com/eyas-agent/eyas/collectors/tracker"
+)
+
+// trampolines are the collectors that need programs on functions of the kernel.
+// What is nil cannot be done here, which costs its series alone.
+type trampolines struct {
+	overlayHooks *bpf.OverlayMonitor
+	overlays     *overlay.Collector
+	denialHooks  *bpf.DenialMonitor
+	denials      *denials.Collector
+}
+
+func openTrampolines(c Config, t *tracker.Tracker, clock identity.Clock, cgroups string, log zerolog.Logger) *trampolines {
+	a := &trampolines{}
+	overlayLog := log.With().Str("room", "overlay").Logger()
+	if m, err := bpf.OpenOverlay(bpf.OverlayOptions{}); err != nil {
+		overlayLog.Error().Err(err).Msg("what overlays do cannot be counted here")
+	} else {
+		a.overlayHooks = m
+		a.overlays = overlay.New(overlay.Options{
+			Source: m, Table: t, MaxNested: c.MaxNestedSeries, Every: c.ReconcileInterval, Proc: c.ProcRoot, Log: overlayLog,
+		})
+	}
+	if !c.Denials {
+		return a
+	}
+	denialLog := log.With().Str("room", "denials").Logger()
+	if m, err := bpf.OpenDenials(bpf.DenialOptions{}); err != nil {
+		denialLog.Error().Err(err).Msg("what is refused cannot be told here")
+	} else {
+		a.denialHooks = m
+		a.denials = denials.New(denials.Options{
+			Source: m, Table: t, Clock: clock, MaxNested: c.MaxNestedSeries, Drive: denials.Drive(driveProcess, cgroups), Log: denialLog,
+		})
+	}
+	return a
+}
+
+// hooks are all of the agent's.
+func (a *trampolines) hooks(m *bpf.Monitor) []bpf.Hook {
+	all := m.Hooks()
+	for _, more := range a.more() {
+		all = append(all, more.Hooks()...)
+	}
+	return all
+}
+
+func (a *trampolines) more() map[string]self.Hooked {
+	more := map[string]self.Hooked{}
+	if a.overlayHooks != nil {
+		more["overlays"] = a.overlayHooks
+	}
+	if a.denialHooks != nil {
+		more["denials"] = a.denialHooks
+	}
+	return more
+}
+
+func (a *trampolines) collectors(about self.Options) []prometheus.Collector {
+	about.More = a.more()
+	all := []prometheus.Collector{self.New(about)}
+	if a.overlays != nil {
+		all = append(all, a.overlays)
+	}
+	if a.denials != nil {
+		all = append(all, a.denials)
+	}
+	return all
+}
+
+func (a *trampolines) runOverlays(ctx context.Context) error {
+	if a.overlays == nil {
+		return nil
+	}
+	return a.overlays.Run(ctx)
+}
+
+func (a *trampolines) runDenials(ctx context.Context) error {
+	if a.denials == nil {
+		return nil
+	}
+	return a.denials.Run(ctx)
+}
+
+func (a *trampolines) close() error {
+	var errs []error
+	if a.overlayHooks != nil {
+		errs = append(errs, a.overlayHooks.Close())
+	}
+	if a.denialHooks != nil {
+		errs = append(errs, a.denialHooks.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,541 @@
+// clang-format off
+//go:build ignore
+// clang-format on
+
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * What nested processes were refused, and why: programs at the end of system
+ * calls that are rare, and of the few checks of the kernel that say why. A
+ * failed check is only remembered; that something was refused is told by the
+ * call that it is part of. Checks whose failure the kernel shrugs off are thus
+ * no refusals. The one exception is access to a file, whose calls are not rare:
+ * there the last check is the answer.
+ *
+ * What is not covered: calls that a seccomp filter answers, which never get
+ * here, 32-bit system calls, and the calls that have no program here.
+ */
+#include "kernel.h"
+#include "fs.h"
+#include "wire.h"
+#include "denials.h"
+
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+#include "who.h"
+
+/* include/uapi/asm-generic/errno-base.h, errno.h */
+enum {
+	EPERM = 1,
+	EAGAIN = 11,
+	EACCES = 13,
+	EINVAL = 22,
+	EMFILE = 24,
+	ENOSPC = 28,
+	EUSERS = 87,
+	EDQUOT = 122,
+};
+#define E(n) (1ULL << (n)) /* of errnos below 64 */
+#define RULES (E(EPERM) | E(EACCES)) /* what a permission can be refused with */
+
+/* include/uapi/linux/capability.h, include/linux/security.h */
+#define CAP_DAC_OVERRIDE 1
+#define CAP_OPT_NOAUDIT 2
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct pt_regs___x64 {
+	unsigned long di, si, dx, r10, r8;
+	unsigned long orig_ax;
+};
+
+struct user_pt_regs {
+	__u64 regs[31];
+};
+
+struct pt_regs___arm64 {
+	struct user_pt_regs user_regs;
+	int syscallno;
+};
+
+struct kernel_clone_args {
+	__u64 flags;
+};
+
+struct inode___owned {
+	kuid_t i_uid;
+	kgid_t i_gid;
+	unsigned long i_ino;
+	struct super_block *i_sb;
+};
+
+#pragma clang attribute pop
+
+struct pt_regs;
+
+/* One row per container and kind of refusal. 4096 rows of 144 bytes, made on
+ * demand; user space takes those that rest. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct eyas_denial_key);
+	__type(value, struct eyas_denial);
+} denials SEC(".maps");
+
+/* The last check that failed in the system call that a task is in. Only failed
+ * checks of nested tasks get here, so the oldest may fall out. */
+struct failed {
+	__u64 inode;
+	__u32 dev;
+	__s32 syscall;
+	__u32 cause;
+	__u32 detail;
+	__u32 target;
+	__u32 target_level;
+	__u32 id[2];
+	__u32 told; /* as a refused access */
+	__u32 pad;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 2048);
+	__type(key, __u64);
+	__type(value, struct failed);
+} failures SEC(".maps");
+
+/* Numbers of the calls that ask what is allowed: access() and its kin. What they
+ * answer is no refusal. */
+const volatile __s32 asking[4] = {-1, -1, -1, -1};
+
+/* Whether a program has run, before any filter: for the self-test. */
+volatile __u8 seen[EYAS_DENIALS_PROGRAMS];
+/* Refusals that found no room in the map. */
+__u64 lost[EYAS_DENIALS_PROGRAMS];
+
+const enum eyas_denial_program *unused_program __attribute__((unused));
+const enum eyas_denial_op *unused_op __attribute__((unused));
+const enum eyas_denial_cause *unused_cause __attribute__((unused));
+
+static __always_inline struct task_struct *caller(__u32 program)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	if (!seen[program])
+		seen[program] = 1;
+	return nested(task) ? task : NULL;
+}
+
+static __always_inline long result(void *ctx)
+{
+	__u64 ret = 0;
+
+	bpf_get_func_ret(ctx, &ret);
+	return ret;
+}
+
+static __always_inline __s32 syscall_of(struct task_struct *task)
+{
+	struct pt_regs *regs = (void *)bpf_task_pt_regs(task);
+	struct pt_regs___x64 *x = (void *)regs;
+	struct pt_regs___arm64 *a = (void *)regs;
+
+	if (!regs)
+		return -1;
+	if (bpf_core_field_exists(x->orig_ax))
+		return x->orig_ax;
+	if (bpf_core_field_exists(a->syscallno))
+		return a->syscallno;
+	return -1;
+}
+
+/* Argument i of a system call, whose function gets the registers. */
+static __always_inline __u32 argument(struct pt_regs *regs, int i)
+{
+	struct pt_regs___x64 *x = (void *)regs;
+	struct pt_regs___arm64 *a = (void *)regs;
+
+	if (bpf_core_field_exists(x->di)) {
+		switch (i) {
+		case 0:
+			return x->di;
+		case 1:
+			return x->si;
+		case 2:
+			return x->dx;
+		case 3:
+			return x->r10;
+		}
+	} else if (bpf_core_field_exists(a->user_regs)) {
+		switch (i) {
+		case 0:
+			return a->user_regs.regs[0];
+		case 1:
+			return a->user_regs.regs[1];
+		case 2:
+			return a->user_regs.regs[2];
+		case 3:
+			return a->user_regs.regs[3];
+		}
+	}
+	return 0;
+}
+
+static __always_inline void remember(struct task_struct *task, struct failed *f)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+
+	f->syscall = syscall_of(task);
+	bpf_map_update_elem(&failures, &id, f, BPF_ANY);
+}
+
+/* Counts a refusal. f says why, when that is known. */
+static __noinline int tell(struct failed *f, __u32 program, __u32 op, __u32 error)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	static const struct eyas_denial zero;
+	struct eyas_denial_key key = {};
+	struct eyas_denial *row;
+	__u64 seq;
+
+	if (!f)
+		return 0;
+	key_of(task, &key.who);
+	key.op = op;
+	key.error = error;
+	key.cause = f->cause;
+	key.detail = f->detail;
+	row = bpf_map_lookup_elem(&denials, &key);
+	if (!row) {
+		bpf_map_update_elem(&denials, &key, &zero, BPF_NOEXIST);
+		row = bpf_map_lookup_elem(&denials, &key);
+	}
+	if (!row) {
+		if (program < EYAS_DENIALS_PROGRAMS)
+			__sync_fetch_and_add(&lost[program], 1);
+		return 0;
+	}
+	__sync_fetch_and_add(&row->count, 1);
+	/* Two at once: one of them is the last. */
+	seq = row->seq;
+	if (seq & 1 || __sync_val_compare_and_swap(&row->seq, seq, seq + 1) != seq)
+		return 0;
+	row->time = bpf_ktime_get_boot_ns();
+	row->start = task->group_leader->start_boottime;
+	row->pid = task->tgid;
+	row->uid = task->real_cred->euid.val;
+	row->gid = task->real_cred->egid.val;
+	row->userns = task->real_cred->user_ns->ns.inum;
+	row->inode = f->inode;
+	row->dev = f->dev;
+	row->target = f->target;
+	row->target_level = f->target_level;
+	row->id[0] = f->id[0];
+	row->id[1] = f->id[1];
+	row->syscall = f->syscall;
+	bpf_get_current_comm(row->comm, sizeof(row->comm));
+	__sync_fetch_and_add(&row->seq, 1);
+	return 0;
+}
+
+/* The end of a call that may have been refused. */
+struct call {
+	long ret;
+	__u64 errors; /* what a refusal returns, by E() */
+	__u32 program;
+	__u32 op;
+	__u32 without; /* the cause if no check is known to have failed */
+	__u32 id[2];
+};
+
+static __noinline int ended(struct call *c)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u64 id = bpf_get_current_pid_tgid();
+	struct failed *known = bpf_map_lookup_elem(&failures, &id);
+	struct failed f = {};
+	__u32 error;
+	bool refused;
+
+	if (!c)
+		return 0;
+	error = -c->ret;
+	refused = c->ret < 0 && c->ret > -4096;
+	if (refused)
+		refused = error < 64 ? c->errors & E(error) : error == EDQUOT || error == EUSERS;
+	if (!refused)
+		goto out;
+	f.syscall = syscall_of(task);
+	f.cause = c->without;
+	f.id[0] = c->id[0];
+	f.id[1] = c->id[1];
+	if (known && known->syscall == f.syscall) {
+		if (known->told && error == EACCES)
+			goto out;
+		/* A limit is no matter of permissions, nor is an id. */
+		if (f.cause == EYAS_CAUSE_OTHER || known->cause == EYAS_CAUSE_UCOUNT ||
+		    known->cause == EYAS_CAUSE_PIDS) {
+			f.cause = known->cause;
+			f.detail = known->detail;
+			f.target = known->target;
+			f.target_level = known->target_level;
+		}
+		if (f.cause == EYAS_CAUSE_OWNER) {
+			f.id[0] = known->id[0];
+			f.id[1] = known->id[1];
+			f.inode = known->inode;
+			f.dev = known->dev;
+		}
+	}
+	tell(&f, c->program, c->op, error);
+out:
+	if (known)
+		bpf_map_delete_elem(&failures, &id);
+	return 0;
+}
+
+/* cap_capable(cred, ns, cap, opts) */
+SEC("fexit/cap_capable")
+int denials_capable(unsigned long long *ctx)
+{
+	struct user_namespace *target = (void *)ctx[1];
+	int cap = ctx[2];
+	unsigned int opts = ctx[3];
+	struct task_struct *task = caller(EYAS_DENIALS_CAPABLE);
+	struct failed f = {};
+
+	if (!task || opts & CAP_OPT_NOAUDIT || !(int)result(ctx))
+		return 0;
+	f.cause = EYAS_CAUSE_CAPABILITY;
+	f.detail = cap;
+	f.target = target->ns.inum;
+	f.target_level = target->level;
+	remember(task, &f);
+	return 0;
+}
+
+/* privileged_wrt_inode_uidgid(ns, idmap, inode): no capability helps with files
+ * of ids that the user namespace does not map. */
+SEC("fexit/privileged_wrt_inode_uidgid")
+int denials_owner(unsigned long long *ctx)
+{
+	struct user_namespace *ns = (void *)ctx[0];
+	struct inode___owned *inode = (void *)ctx[2];
+	struct task_struct *task = caller(EYAS_DENIALS_OWNER);
+	struct failed f = {};
+
+	if (!task || (__u8)result(ctx))
+		return 0;
+	f.cause = EYAS_CAUSE_OWNER;
+	f.target = ns->ns.inum;
+	f.target_level = ns->level;
+	f.id[0] = inode->i_uid.val;
+	f.id[1] = inode->i_gid.val;
+	f.inode = inode->i_ino;
+	f.dev = inode->i_sb->s_dev;
+	remember(task, &f);
+	return 0;
+}
+
+/* capable_wrt_inode_uidgid(idmap, inode, cap): CAP_DAC_OVERRIDE is asked for when
+ * modes and ACLs have refused, and is the last resort but for reading. That a
+ * user may not what an owner may is no news; that the owner is not mapped is. */
+SEC("fexit/capable_wrt_inode_uidgid")
+int denials_access(unsigned long long *ctx)
+{
+	int cap = ctx[2];
+	struct task_struct *task = caller(EYAS_DENIALS_ACCESS);
+	__u64 id = bpf_get_current_pid_tgid();
+	struct failed *f, copy;
+
+	if (!task || cap != CAP_DAC_OVERRIDE || (__u8)result(ctx))
+		return 0;
+	f = bpf_map_lookup_elem(&failures, &id);
+	if (!f || f->cause != EYAS_CAUSE_OWNER || f->syscall != syscall_of(task) || f->told)
+		return 0;
+	for (int i = 0; i < 4; i++)
+		if (f->syscall == asking[i])
+			return 0;
+	f->told = 1;
+	copy = *f;
+	return tell(&copy, EYAS_DENIALS_ACCESS, EYAS_DENIED_ACCESS, EACCES);
+}
+
+/* inc_ucount(ns, uid, type) returns NULL at a limit; which user namespace's, it
+ * does not say: this one's or one above. */
+SEC("fexit/inc_ucount")
+int denials_ucount(unsigned long long *ctx)
+{
+	struct user_namespace *ns = (void *)ctx[0];
+	__u32 type = ctx[2];
+	struct task_struct *task = caller(EYAS_DENIALS_UCOUNT);
+	struct failed f = {};
+
+	if (!task || result(ctx))
+		return 0;
+	f.cause = EYAS_CAUSE_UCOUNT;
+	f.detail = type;
+	f.target = ns->ns.inum;
+	f.target_level = ns->level;
+	remember(task, &f);
+	return 0;
+}
+
+SEC("fexit/pids_can_fork")
+int denials_pids(unsigned long long *ctx)
+{
+	struct task_struct *task = caller(EYAS_DENIALS_PIDS);
+	struct failed f = {};
+
+	if (!task || !(int)result(ctx))
+		return 0;
+	f.cause = EYAS_CAUSE_PIDS;
+	remember(task, &f);
+	return 0;
+}
+
+SEC("fexit/kernel_clone")
+int denials_fork(unsigned long long *ctx)
+{
+	struct kernel_clone_args *args = (void *)ctx[0];
+	long ret;
+
+	if (!caller(EYAS_DENIALS_FORK))
+		return 0;
+	ret = (int)result(ctx);
+	if (ret >= 0)
+		return 0; /* the usual: what failed before is forgotten with the next call */
+	struct call c = {
+	    .ret = ret,
+	    .errors = RULES | E(EAGAIN) | E(ENOSPC),
+	    .program = EYAS_DENIALS_FORK,
+	    .op = EYAS_DENIED_FORK,
+	    .without = ret == -EAGAIN ? EYAS_CAUSE_PROCESSES : EYAS_CAUSE_OTHER,
+	    .id = {args->flags},
+	};
+	return ended(&c);
+}
+
+/* The end of a system call. */
+#define SYSCALL(name, call_, program_, op_, errors_, without_, id0, id1)       \
+	SEC("fexit/" call_)                                                    \
+	int denials_##name(unsigned long long *ctx)                            \
+	{                                                                      \
+		struct pt_regs *regs __attribute__((unused)) = (void *)ctx[0]; \
+                                                                               \
+		if (!caller(program_))                                         \
+			return 0;                                              \
+		long ret = result(ctx);                                        \
+		struct call c = {                                              \
+		    .ret = ret,                                                \
+		    .errors = errors_,                                         \
+		    .program = program_,                                       \
+		    .op = op_,                                                 \
+		    .without = without_,                                       \
+		    .id = {id0, id1},                                          \
+		};                                                             \
+		return ended(&c);                                              \
+	}
+#define ARG(i) argument(regs, i)
+#define PLAIN(name, call, program, op) \
+	SYSCALL(name, call, program, op, RULES, EYAS_CAUSE_OTHER, 0, 0)
+/* Calls that take ids of the caller's user namespace. */
+#define IDS(name, call, program, op, id0, id1)              \
+	SYSCALL(name, call, program, op, RULES | E(EINVAL), \
+		ret == -EINVAL ? EYAS_CAUSE_ID : EYAS_CAUSE_OTHER, id0, id1)
+
+SYSCALL(unshare, "sys_unshare", EYAS_DENIALS_UNSHARE, EYAS_DENIED_UNSHARE, RULES | E(ENOSPC),
+	EYAS_CAUSE_OTHER, ARG(0), 0)
+SYSCALL(setns, "sys_setns", EYAS_DENIALS_SETNS, EYAS_DENIED_SETNS, RULES, EYAS_CAUSE_OTHER, ARG(1),
+	0)
+PLAIN(mount, "sys_mount", EYAS_DENIALS_MOUNT, EYAS_DENIED_MOUNT)
+PLAIN(fsmount, "sys_fsmount", EYAS_DENIALS_FSMOUNT, EYAS_DENIED_MOUNT)
+PLAIN(fsconfig, "sys_fsconfig", EYAS_DENIALS_FSCONFIG, EYAS_DENIED_MOUNT)
+PLAIN(fsopen, "sys_fsopen", EYAS_DENIALS_FSOPEN, EYAS_DENIED_MOUNT)
+PLAIN(move_mount, "sys_move_mount", EYAS_DENIALS_MOVE_MOUNT, EYAS_DENIED_MOUNT)
+PLAIN(open_tree, "sys_open_tree", EYAS_DENIALS_OPEN_TREE, EYAS_DENIED_MOUNT)
+PLAIN(mount_setattr, "sys_mount_setattr", EYAS_DENIALS_MOUNT_SETATTR, EYAS_DENIED_MOUNT)
+PLAIN(pivot_root, "sys_pivot_root", EYAS_DENIALS_PIVOT_ROOT, EYAS_DENIED_MOUNT)
+PLAIN(umount, "sys_umount", EYAS_DENIALS_UMOUNT, EYAS_DENIED_UMOUNT)
+IDS(chown, "sys_chown", EYAS_DENIALS_CHOWN, EYAS_DENIED_CHOWN, ARG(1), ARG(2))
+IDS(lchown, "sys_lchown", EYAS_DENIALS_LCHOWN, EYAS_DENIED_CHOWN, ARG(1), ARG(2))
+IDS(fchown, "sys_fchown", EYAS_DENIALS_FCHOWN, EYAS_DENIED_CHOWN, ARG(1), ARG(2))
+IDS(fchownat, "sys_fchownat", EYAS_DENIALS_FCHOWNAT, EYAS_DENIED_CHOWN, ARG(2), ARG(3))
+PLAIN(chmod, "sys_chmod", EYAS_DENIALS_CHMOD, EYAS_DENIED_CHMOD)
+PLAIN(fchmod, "sys_fchmod", EYAS_DENIALS_FCHMOD, EYAS_DENIED_CHMOD)
+PLAIN(fchmodat, "sys_fchmodat", EYAS_DENIALS_FCHMODAT, EYAS_DENIED_CHMOD)
+IDS(setuid, "sys_setuid", EYAS_DENIALS_SETUID, EYAS_DENIED_SETUID, ARG(0), ARG(0))
+IDS(setreuid, "sys_setreuid", EYAS_DENIALS_SETREUID, EYAS_DENIED_SETUID, ARG(0), ARG(1))
+IDS(setresuid, "sys_setresuid", EYAS_DENIALS_SETRESUID, EYAS_DENIED_SETUID, ARG(0), ARG(1))
+IDS(setgid, "sys_setgid", EYAS_DENIALS_SETGID, EYAS_DENIED_SETGID, ARG(0), ARG(0))
+IDS(setregid, "sys_setregid", EYAS_DENIALS_SETREGID, EYAS_DENIED_SETGID, ARG(0), ARG(1))
+IDS(setresgid, "sys_setresgid", EYAS_DENIALS_SETRESGID, EYAS_DENIED_SETGID, ARG(0), ARG(1))
+IDS(setgroups, "sys_setgroups", EYAS_DENIALS_SETGROUPS, EYAS_DENIED_SETGROUPS, -1, -1)
+PLAIN(mknod, "sys_mknod", EYAS_DENIALS_MKNOD, EYAS_DENIED_MKNOD)
+PLAIN(mknodat, "sys_mknodat", EYAS_DENIALS_MKNODAT, EYAS_DENIED_MKNOD)
+PLAIN(sethostname, "sys_sethostname", EYAS_DENIALS_SETHOSTNAME, EYAS_DENIED_HOSTNAME)
+PLAIN(setdomainname, "sys_setdomainname", EYAS_DENIALS_SETDOMAINNAME, EYAS_DENIED_HOSTNAME)
+PLAIN(chroot, "sys_chroot", EYAS_DENIALS_CHROOT, EYAS_DENIED_CHROOT)
+PLAIN(ptrace, "sys_ptrace", EYAS_DENIALS_PTRACE, EYAS_DENIED_PTRACE)
+PLAIN(bpf, "sys_bpf", EYAS_DENIALS_BPF, EYAS_DENIED_BPF)
+PLAIN(perf, "sys_perf_event_open", EYAS_DENIALS_PERF, EYAS_DENIED_PERF)
+SYSCALL(add_key, "sys_add_key", EYAS_DENIALS_ADD_KEY, EYAS_DENIED_KEY, RULES,
+	ret == -EDQUOT ? EYAS_CAUSE_KEYS : EYAS_CAUSE_OTHER, 0, 0)
+SYSCALL(keyctl, "sys_keyctl", EYAS_DENIALS_KEYCTL, EYAS_DENIED_KEY, RULES,
+	ret == -EDQUOT ? EYAS_CAUSE_KEYS : EYAS_CAUSE_OTHER, ARG(0), 0)
+SYSCALL(inotify_init, "sys_inotify_init", EYAS_DENIALS_INOTIFY_INIT, EYAS_DENIED_INOTIFY, E(EMFILE),
+	EYAS_CAUSE_OTHER, 0, 0)
+SYSCALL(inotify_init1, "sys_inotify_init1", EYAS_DENIALS_INOTIFY_INIT1, EYAS_DENIED_INOTIFY,
+	E(EMFILE), EYAS_CAUSE_OTHER, 0, 0)
+SYSCALL(inotify_watch, "sys_inotify_add_watch", EYAS_DENIALS_INOTIFY_WATCH, EYAS_DENIED_INOTIFY,
+	E(ENOSPC), EYAS_CAUSE_OTHER, 0, 0)
+SYSCALL(prlimit, "sys_prlimit64", EYAS_DENIALS_PRLIMIT, EYAS_DENIED_RLIMIT, RULES, EYAS_CAUSE_OTHER,
+	ARG(1), 0)
+PLAIN(setpriority, "sys_setpriority", EYAS_DENIALS_SETPRIORITY, EYAS_DENIED_PRIORITY)
+PLAIN(setscheduler, "sys_sched_setscheduler", EYAS_DENIALS_SETSCHEDULER, EYAS_DENIED_PRIORITY)
+PLAIN(setattr, "sys_sched_setattr", EYAS_DENIALS_SETATTR, EYAS_DENIED_PRIORITY)
+PLAIN(init_module, "sys_init_module", EYAS_DENIALS_INIT_MODULE, EYAS_DENIED_MODULE)
+PLAIN(finit_module, "sys_finit_module", EYAS_DENIALS_FINIT_MODULE, EYAS_DENIED_MODULE)
+PLAIN(settime, "sys_clock_settime", EYAS_DENIALS_SETTIME, EYAS_DENIED_CLOCK)
+PLAIN(setxattr, "sys_setxattr", EYAS_DENIALS_SETXATTR, EYAS_DENIED_XATTR)
+PLAIN(lsetxattr, "sys_lsetxattr", EYAS_DENIALS_LSETXATTR, EYAS_DENIED_XATTR)
+
+/* Writes to /proc/PID/uid_map and its kin: (file, buf, size, ppos). */
+#define MAP_WRITE(name, function, program_, op_)    \
+	SEC("fexit/" function)                      \
+	int denials_##name(unsigned long long *ctx) \
+	{                                           \
+		if (!caller(program_))              \
+			return 0;                   \
+		struct call c = {                   \
+		    .ret = result(ctx),             \
+		    .errors = RULES | E(EINVAL),    \
+		    .program = program_,            \
+		    .op = op_,                      \
+		    .without = EYAS_CAUSE_OTHER,    \
+		};                                  \
+		return ended(&c);                   \
+	}
+MAP_WRITE(uid_map, "proc_uid_map_write", EYAS_DENIALS_UID_MAP, EYAS_DENIED_UID_MAP)
+MAP_WRITE(gid_map, "proc_gid_map_write", EYAS_DENIALS_GID_MAP, EYAS_DENIED_GID_MAP)
+MAP_WRITE(setgroups_file, "proc_setgroups_write", EYAS_DENIALS_SETGROUPS_FILE,
+	  EYAS_DENIED_SETGROUPS_FILE)
+
+SEC("fexit/cgroup_mkdir")
+int denials_cgroup(unsigned long long *ctx)
+{
+	if (!caller(EYAS_DENIALS_CGROUP))
+		return 0;
+	struct call c = {
+	    .ret = (int)result(ctx),
+	    .errors = E(EAGAIN),
+	    .program = EYAS_DENIALS_CGROUP,
+	    .op = EYAS_DENIED_CGROUP,
+	    .without = EYAS_CAUSE_CGROUPS,
+	};
+	return ended(&c);
+}
+
+/* GPL-2.0 OR Apache-2.0; the kernel knows the former, and some helpers ask for it. */
+char LICENSE[] SEC("license") = "GPL";

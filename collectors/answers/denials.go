@@ -1,0 +1,93 @@
+package answers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/eyas-agent/eyas/collectors/identity"
+)
+
+// ErrNoDenials means that refusals are not known: nobody follows them here.
+var ErrNoDenials = errors.New("what was refused is not known here")
+
+// Refusals follows what containers are refused.
+type Refusals interface {
+	// Sync hears what the kernel has to tell by now.
+	Sync(now time.Time) error
+	Records() []identity.DenialRecord
+	// Blind says why nothing is told here, "" if something is.
+	Blind() string
+}
+
+// DenialQuery asks for refusals; zero values ask for all.
+type DenialQuery struct {
+	Chain string           // of this container, and of those inside it
+	PID   identity.HostPID // whose last one was this process's
+}
+
+// Denials answers what containers were refused, by kind, the latest first.
+func (a *Answers) Denials(ctx context.Context, q DenialQuery) ([]identity.DenialAnswer, error) {
+	if err := a.Tracker.Sync(ctx); err != nil {
+		return nil, err
+	}
+	only := ""
+	if q.Chain != "" {
+		c, err := a.Select(q.Chain)
+		if err != nil {
+			return nil, err
+		}
+		only = c.ID
+	}
+	if a.Refusals == nil {
+		return nil, fmt.Errorf("%w: it takes a running agent", ErrNoDenials)
+	}
+	if why := a.Refusals.Blind(); why != "" {
+		return nil, fmt.Errorf("%w: %s", ErrNoDenials, why)
+	}
+	if err := a.Refusals.Sync(time.Now()); err != nil {
+		return nil, fmt.Errorf("read refusals: %w", err)
+	}
+	out := []identity.DenialAnswer{}
+	for _, r := range a.Refusals.Records() {
+		if q.PID != 0 && r.PID != q.PID {
+			continue
+		}
+		p, err := a.whoWas(r)
+		if err != nil {
+			return nil, err
+		}
+		a.Tracker.View(func(t *identity.Table, _ map[string]int) {
+			if d := identity.DescribeDenial(r, p, a.node(t), lookup{a, t}); only == "" || d.About(only) {
+				out = append(out, d)
+			}
+		})
+	}
+	slices.SortFunc(out, func(x, y identity.DenialAnswer) int { return y.Time.Compare(x.Time) })
+	return out, nil
+}
+
+// whoWas returns the process that was refused, if it lives or is remembered.
+func (a *Answers) whoWas(r identity.DenialRecord) (found *identity.ProcessRecord, err error) {
+	a.Tracker.View(func(t *identity.Table, _ map[string]int) {
+		if p := t.Process(r.PID); p != nil && p.Key.Start == r.Start {
+			rec := p.Record(a.Clock)
+			found = &rec
+		}
+	})
+	if found != nil || a.History == nil {
+		return found, nil
+	}
+	past, err := a.History.Processes(r.PID, 4) // a pid comes back
+	if err != nil {
+		return nil, err
+	}
+	for i := range past {
+		if past[i].Start == r.Start {
+			return &past[i], nil
+		}
+	}
+	return nil, nil
+}

@@ -1,0 +1,7 @@
+//go:build !amd64
+
+package denials
+
+func legacyCalls() []call { return nil }
+
+func inotifyInit() error { return nil }

@@ -1,0 +1,191 @@
+package denials
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/eyas-agent/eyas/bpf"
+	"github.com/eyas-agent/eyas/collectors/identity"
+)
+
+// Sync takes over what the kernel's rows tell by now. Run does so periodically;
+// an answer that should be fresh calls it first.
+func (c *Collector) Sync(now time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	rows, err := c.o.Source.Rows()
+	if err != nil {
+		return err
+	}
+	full := len(rows) > c.o.Source.Capacity()/2
+	var rested []bpf.DenialKey
+	c.o.Table.View(func(t *identity.Table, _ map[string]int) {
+		for k, d := range rows {
+			if c.merge(t, k, d, now, full) {
+				rested = append(rested, k)
+			}
+		}
+		c.bury(t, now)
+	})
+	for k := range c.rows {
+		if _, ok := rows[k]; !ok {
+			delete(c.rows, k)
+		}
+	}
+	for _, k := range rested {
+		last, err := c.o.Source.Take(k)
+		if err != nil {
+			return err
+		}
+		c.o.Table.View(func(t *identity.Table, _ map[string]int) { c.merge(t, k, last, now, full) })
+		delete(c.rows, k)
+	}
+	return nil
+}
+
+// merge adds what a row has more than before to its container, and reports
+// whether the row may leave the kernel.
+func (c *Collector) merge(t *identity.Table, k bpf.DenialKey, d bpf.Denial, now time.Time, full bool) (rested bool) {
+	was, known := c.rows[k]
+	x := t.Owner(identity.NSKey{Inum: k.Who.PIDNS, Gen: k.Who.PIDNSStart}, k.Who.UserNS, k.Who.UserNSID)
+	switch {
+	case d.Count == 0: // taken, and empty
+		return false
+	case x == nil: // its first process may not have been told yet
+		if !known {
+			c.rows[k] = seen{since: now}
+			return false
+		}
+		if now.Sub(was.since) < goneAfter {
+			return false
+		}
+		c.unowned += d.Count - was.count
+		c.rows[k] = seen{d.Count, was.since}
+		return true
+	case known && d.Count == was.count:
+		return full || now.Sub(was.since) >= restAfter
+	}
+	c.rows[k] = seen{d.Count, now}
+	if d.Count > was.count {
+		c.add(t, x, k, d, d.Count-was.count, now)
+	}
+	return false
+}
+
+func (c *Collector) add(t *identity.Table, x *identity.Container, k bpf.DenialKey, d bpf.Denial, n uint64, now time.Time) {
+	box := c.containers[x.ID]
+	if box == nil {
+		box = &container{kinds: map[kind]*identity.DenialRecord{}}
+		c.containers[x.ID] = box
+	}
+	key := kind{k.Op, k.Errno, k.Cause, k.Detail}
+	r := box.kinds[key]
+	if r == nil {
+		if len(box.kinds) >= maxKinds {
+			box.other += n
+			return
+		}
+		r = &identity.DenialRecord{
+			Op: k.Op.String(), Error: errnoText(k.Errno), Cause: k.Cause.String(), Container: x.ID, First: now,
+		}
+		switch k.Cause {
+		case bpf.CauseCapability:
+			r.Capability = capabilityText(k.Detail)
+		case bpf.CauseUCount:
+			r.Limit = limitText(k.Detail)
+		}
+		box.kinds[key] = r
+	}
+	r.Count += n
+	at := c.o.Clock.At(d.Time)
+	if d.Time == 0 || at.Before(r.Time) { // another cgroup's row has a later one
+		return
+	}
+	if r.Count == n {
+		r.First = at
+	}
+	r.Time, r.Comm = at, identity.Valid(d.Comm)
+	r.PID, r.Start, r.StartTime = identity.HostPID(d.PID), d.Start, c.o.Clock.At(d.Start)
+	r.UID, r.GID = identity.HostUID(d.UID), identity.HostGID(d.GID)
+	r.TargetLevel, r.Target, r.IDs = int(d.TargetLevel), d.Target, d.IDs
+	r.Device, r.Inode = "", d.Inode
+	if d.Inode != 0 {
+		r.Device = fmt.Sprintf("%d:%d", d.Dev>>20, d.Dev&(1<<20-1))
+	}
+	r.UserNS = identity.NSKey{}
+	if p := t.Process(r.PID); p != nil && p.Key.Start == d.Start {
+		r.UserNS = p.Record(c.o.Clock).UserNS
+	}
+	if r.UserNS.IsZero() {
+		r.UserNS = x.Record(c.o.Clock).UserNS
+	}
+}
+
+// bury forgets what is gone for long, or too many.
+func (c *Collector) bury(t *identity.Table, now time.Time) {
+	oldest, gone := "", 0
+	for id, box := range c.containers {
+		switch {
+		case t.Container(id) != nil:
+			box.gone = time.Time{}
+			continue
+		case box.gone.IsZero():
+			box.gone = now
+		case now.Sub(box.gone) > keepGone:
+			delete(c.containers, id)
+			continue
+		}
+		gone++
+		if oldest == "" || box.gone.Before(c.containers[oldest].gone) {
+			oldest = id
+		}
+	}
+	if gone > maxContainers {
+		delete(c.containers, oldest)
+	}
+}
+
+// Records returns every kind of refusal that containers met, of those that live
+// and of those that are gone.
+func (c *Collector) Records() []identity.DenialRecord {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := []identity.DenialRecord{}
+	for _, box := range c.containers {
+		for _, r := range box.kinds {
+			out = append(out, *r)
+		}
+	}
+	return out
+}
+
+// Totals returns how often each container was refused something; false where
+// nothing is told.
+func (c *Collector) Totals(now time.Time) (map[string]uint64, bool, error) {
+	if c.Blind() != "" {
+		return nil, false, nil
+	}
+	if err := c.Sync(now); err != nil {
+		return nil, false, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := map[string]uint64{}
+	for id, box := range c.containers {
+		n := box.other
+		for _, r := range box.kinds {
+			n += r.Count
+		}
+		all[id] = n
+	}
+	return all, true, nil
+}
+
+func errnoText(n uint16) string {
+	if s := unix.ErrnoName(unix.Errno(n)); s != "" {
+		return s
+	}
+	return fmt.Sprintf("errno %d", n)
+}

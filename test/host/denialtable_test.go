@@ -1,0 +1,164 @@
+//go:build host
+
+package host
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// denialCases are refusals as real tools meet them: the command, what it prints,
+// and what eyas tells: op, error, cause, and capability or limit; then a part of the words.
+var denialCases = []struct{ command, prints, want, says string }{
+	{"touch mine; chown 5000 mine", "Invalid argument", "chown EINVAL id_unmapped", "uid 5000 is outside its map (0-999→300000-300999)"},
+	{"chown 0:0 /tmp/eyas-node-file", "Operation not permitted", "chown EPERM owner_unmapped", "host uid 7 and host gid 7"},
+	{"cat /tmp/eyas-node-file", "Permission denied", "access EACCES owner_unmapped", "shows as 65534"},
+	{"chmod 644 /tmp/eyas-node-file", "Operation not permitted", "chmod EPERM other", "does not own the file"},
+	{"mknod disk b 8 0", "Operation not permitted", "mknod EPERM capability CAP_MKNOD", "the node's user namespace"},
+	{"hostname other", "must be root", "sethostname EPERM capability CAP_SYS_ADMIN", "UTS namespace of its own"},
+	{"busybox mount -t ext4 /dev/vda /mnt", "denied", "mount EPERM capability CAP_SYS_ADMIN", "the node's user namespace"},
+	{"nsenter --uts=/proc/self/fd/3 true", "Operation not permitted", "setns EPERM capability CAP_SYS_ADMIN", "setns with a UTS namespace"},
+	{"setpriv --reuid 5000 true", "Invalid argument", "setuid EINVAL id_unmapped", "setuid to uid 5000"},
+	{"setpriv --regid 6000 --clear-groups true", "Invalid argument", "setgid EINVAL id_unmapped", "gid 6000 is outside its map"},
+	{"setpriv --reuid 5 --regid 5 --clear-groups chroot / true", "Operation not permitted", "chroot EPERM capability CAP_SYS_CHROOT", "--cap-add SYS_CHROOT"},
+	{"setpriv --reuid 5 --regid 5 --clear-groups setpriv --reuid 6 true", "Operation not permitted", "setuid EPERM capability CAP_SETUID", "lacks CAP_SETUID"},
+	{"setpriv --reuid 5 --regid 5 --clear-groups setpriv --groups 6 true", "Operation not permitted", "setgroups EPERM capability CAP_SETGID", "lacks CAP_SETGID"},
+	{"prlimit --nofile=50:50 prlimit --nofile=60:60 true", "Operation not permitted", "setrlimit EPERM capability CAP_SYS_RESOURCE", "from outside"},
+	{"nice -n -5 true", "Permission denied", "scheduling EACCES capability CAP_SYS_NICE", "the node's"},
+	{"date -s 2030-01-01", "cannot set date", "clock_settime EPERM capability CAP_SYS_TIME", "the whole node"},
+	{"busybox insmod /etc/passwd", "insmod", "module EPERM capability CAP_SYS_MODULE", "loading a kernel module"},
+	{"echo 0 0 1 > /proc/self/uid_map", "I/O error", "uid_map EPERM other", "the map was written before"},
+	{"echo deny > /proc/self/setgroups", "I/O error", "setgroups_file EPERM other", "before the gid map"},
+	{"prlimit --nproc=1 setpriv --reuid 9 --regid 9 --clear-groups sh -c '/bin/true; :'", "fork", "fork EAGAIN process_limit", "RLIMIT_NPROC"},
+	{"test -w /tmp/eyas-node-file && echo writable", "", "", ""}, // asked, not refused
+	{"busybox umount /sys", "", "", ""}, // EINVAL: locked mounts are no matter of rights
+	{"echo 0 > /proc/sys/user/max_inotify_instances; timeout 5 tail -n 0 -f /etc/passwd; echo 100 > /proc/sys/user/max_inotify_instances", "inotify", "inotify EMFILE userns_limit max_inotify_instances", "user.max_inotify_instances"},
+	{"echo 0 > /proc/sys/user/max_user_namespaces; unshare --user true", "No space left", "unshare ENOSPC userns_limit max_user_namespaces", "unshare with a user namespace"},
+	{"unshare --user --net true", "No space left", "unshare ENOSPC userns_limit max_user_namespaces", "raise it where it is lowest"},
+}
+
+// TestDenials makes real tools meet refusals in a container: each is told with
+// its cause, counted exactly, and nothing else is.
+func TestDenials(t *testing.T) {
+	a := startAgent(t, "", "--denials=true")
+	states := denialHooks(t, a)
+	if strings.Contains(states["denials_fork"], refused) {
+		_, stderr, code := a.eyas("explain", "pid", "1")
+		if code != 1 || !strings.Contains(stderr, "what was refused is not known here: missing: load: operation not permitted") {
+			t.Errorf("explain says %d: %s", code, stderr)
+		}
+		if f := a.families(); f["eyas_denials_total"] != nil {
+			t.Error("denial series without hooks")
+		}
+		t.Skip("this kernel refuses trampolines, and the agent says so: " + states["denials_fork"])
+	}
+	for name, state := range states {
+		if state != "active: " {
+			t.Errorf("%s is %s", name, state)
+		}
+	}
+	file := "/tmp/eyas-node-file"
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(file) })
+	if err := os.Chown(file, 7, 7); err != nil {
+		t.Fatal(err)
+	}
+	cgroup, have := cgroupOfOwn(t, map[string]string{"pids.max": "50"})
+	s := startShell(t, cgroup, false)
+	chain := a.container(s.pid)
+
+	// What succeeds is no refusal.
+	s.do("busybox mount -t tmpfs tmpfs /mnt; touch /mnt/a; chown 5:6 /mnt/a; chmod 600 /mnt/a; cat /etc/passwd >/mnt/b; busybox umount /mnt; test -r /tmp/eyas-node-file")
+	s.do("unshare --uts hostname inner; setpriv --reuid 5 --regid 5 --clear-groups id; mkdir d; unshare --user --map-root-user --mount --pid --fork true")
+	if got := a.refusals(chain); len(got) != 0 {
+		t.Errorf("told of refusals where there were none: %v", got)
+	}
+
+	times := map[string]uint64{}
+	for _, tc := range denialCases {
+		before := a.refusals(chain)
+		out := s.do(tc.command)
+		if !strings.Contains(out, tc.prints) {
+			t.Errorf("%s: printed %q, want %q", tc.command, out, tc.prints)
+		}
+		after := a.refusals(chain)
+		for k, r := range after {
+			if r.Count != before[k].Count && k != tc.want {
+				t.Errorf("%s (%s): told of %s as well: %s", tc.command, strings.TrimSpace(out), k, r.Refusal.Cause)
+			}
+		}
+		if tc.want == "" {
+			continue
+		}
+		times[tc.want]++
+		r, ok := after[tc.want]
+		if !ok || r.Count == before[tc.want].Count {
+			t.Errorf("%s (%s): not told as %s", tc.command, strings.TrimSpace(out), tc.want)
+			continue
+		}
+		if words := r.What + " " + r.Refusal.Cause + " " + r.Fix; !strings.Contains(words, tc.says) {
+			t.Errorf("%s: %q says nothing of %q", tc.command, words, tc.says)
+		}
+		if r.Host.UID < 300000 || r.Host.UID > 300999 || r.Host.PID == 0 || len(r.PIDs) != 2 || r.UserLevel != 1 {
+			t.Errorf("%s: who: %+v", tc.command, r.DenialAnswer)
+		}
+	}
+	if have["pids"] {
+		s.do("for i in $(seq 60); do sleep 60 & done")
+		if r := a.refusals(chain)["fork EAGAIN pids_max"]; r.Count == 0 || !strings.Contains(r.Refusal.Cause, "pids.max") {
+			t.Errorf("at pids.max: %+v", a.refusals(chain))
+		}
+	}
+	// On /metrics is the same, by cause.
+	want := map[string]float64{}
+	for _, r := range a.refusals(chain) {
+		want[r.DenialAnswer.Cause] += float64(r.Count)
+	}
+	got := map[string]float64{}
+	for _, m := range a.families()["eyas_denials_total"].GetMetric() {
+		if label(m, "container") == chain {
+			got[label(m, "cause")] = value(m)
+		}
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("metrics (-want +got):\n%s", d)
+	}
+	t.Logf("%d kinds of refusals", len(times))
+}
+
+// TestDenialOfSetgroups: a user who maps its own gid alone may not drop groups.
+func TestDenialOfSetgroups(t *testing.T) {
+	a := startAgent(t, "", "--denials=true")
+	if strings.Contains(denialHooks(t, a)["denials_fork"], refused) {
+		t.Skip("this kernel refuses trampolines")
+	}
+	cgroup, _ := cgroupOfOwn(t, nil)
+	s := startShell(t, cgroup, true)
+	chain := a.container(s.pid)
+	if out := s.do("setpriv --groups 5 true"); !strings.Contains(out, "Operation not permitted") {
+		t.Errorf("printed %q", out)
+	}
+	r := a.refusals(chain)["setgroups EPERM other"]
+	if r.Count != 1 || !strings.Contains(r.Refusal.Cause, "setgroups is denied") {
+		t.Errorf("%+v", a.refusals(chain))
+	}
+	// cgroup.max.descendants of a cgroup that is the container's own.
+	dir := filepath.Join(cgroup, "made")
+	if err := os.WriteFile(filepath.Join(cgroup, "cgroup.max.descendants"), []byte("1"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(cgroup, 300000, 300000); err != nil {
+		t.Fatal(err)
+	}
+	out := s.do(fmt.Sprintf("mkdir %s %[1]s2; rmdir %[1]s", dir))
+	if r := a.refusals(chain)["cgroup EAGAIN cgroup_limit"]; r.Count != 1 || !strings.Contains(out, "temporarily unavailable") {
+		t.Errorf("%q: %+v", out, a.refusals(chain))
+	}
+}
