@@ -73,7 +73,7 @@ func Drive(process bpf.Drive, cgroups string) bpf.Drive {
 		for _, c := range append(calls(), legacyCalls()...) {
 			_, _, _ = unix.Syscall(c.number, c.a, c.b, c.c) // refused, as it should be
 		}
-		errs := []error{process(), limits(), owner(), maps()}
+		errs := []error{process(), limits(), owner(), idMaps()}
 		if cgroups == "" {
 			errs = append(errs, errors.New("no cgroup2 hierarchy"))
 		} else if err := unix.Mkdir(filepath.Join(cgroups, "eyas\nself-test"), 0o700); !errors.Is(err, unix.EINVAL) {
@@ -112,9 +112,9 @@ func owner() error {
 	return nil // refused: it was asked
 }
 
-// maps writes what no map is to the maps of this user namespace, which has its
+// idMaps writes what no map is to the maps of this user namespace, which has its
 // own for good.
-func maps() error {
+func idMaps() error {
 	var errs []error
 	for _, name := range []string{"uid_map", "gid_map", "setgroups"} {
 		f, err := os.OpenFile("/proc/self/"+name, os.O_WRONLY, 0)
