@@ -465,12 +465,34 @@ IDS(fchownat, "sys_fchownat", EYAS_DENIALS_FCHOWNAT, EYAS_DENIED_CHOWN, ARG(2), 
 PLAIN(chmod, "sys_chmod", EYAS_DENIALS_CHMOD, EYAS_DENIED_CHMOD)
 PLAIN(fchmod, "sys_fchmod", EYAS_DENIALS_FCHMOD, EYAS_DENIED_CHMOD)
 PLAIN(fchmodat, "sys_fchmodat", EYAS_DENIALS_FCHMODAT, EYAS_DENIED_CHMOD)
-IDS(setuid, "sys_setuid", EYAS_DENIALS_SETUID, EYAS_DENIED_SETUID, ARG(0), ARG(0))
-IDS(setreuid, "sys_setreuid", EYAS_DENIALS_SETREUID, EYAS_DENIED_SETUID, ARG(0), ARG(1))
-IDS(setresuid, "sys_setresuid", EYAS_DENIALS_SETRESUID, EYAS_DENIED_SETUID, ARG(0), ARG(1))
-IDS(setgid, "sys_setgid", EYAS_DENIALS_SETGID, EYAS_DENIED_SETGID, ARG(0), ARG(0))
-IDS(setregid, "sys_setregid", EYAS_DENIALS_SETREGID, EYAS_DENIED_SETGID, ARG(0), ARG(1))
-IDS(setresgid, "sys_setresgid", EYAS_DENIALS_SETRESGID, EYAS_DENIED_SETGID, ARG(0), ARG(1))
+/* Not the system calls of these: 6.1 has two functions of their name, one for
+ * kernels without them, and a program can only be on a name that is unique. */
+#define SET_IDS(name, function, program_, op_, id0, id1)                          \
+	SEC("fexit/" function)                                                    \
+	int denials_##name(unsigned long long *ctx)                               \
+	{                                                                         \
+		__u32 first = id0, second = id1;                                  \
+                                                                                  \
+		if (!caller(program_))                                            \
+			return 0;                                                 \
+		long ret = result(ctx);                                           \
+		struct call c = {                                                 \
+		    .ret = ret,                                                   \
+		    .errors = RULES | E(EINVAL),                                  \
+		    .program = program_,                                          \
+		    .op = op_,                                                    \
+		    .without = ret == -EINVAL ? EYAS_CAUSE_ID : EYAS_CAUSE_OTHER, \
+		    .id = {first, second},                                        \
+		};                                                                \
+		return ended(&c);                                                 \
+	}
+SET_IDS(setuid, "__sys_setuid", EYAS_DENIALS_SETUID, EYAS_DENIED_SETUID, ctx[0], ctx[0])
+SET_IDS(setreuid, "__sys_setreuid", EYAS_DENIALS_SETREUID, EYAS_DENIED_SETUID, ctx[0], ctx[1])
+SET_IDS(setresuid, "__sys_setresuid", EYAS_DENIALS_SETRESUID, EYAS_DENIED_SETUID, ctx[0], ctx[1])
+SET_IDS(setgid, "__sys_setgid", EYAS_DENIALS_SETGID, EYAS_DENIED_SETGID, ctx[0], ctx[0])
+SET_IDS(setregid, "__sys_setregid", EYAS_DENIALS_SETREGID, EYAS_DENIED_SETGID, ctx[0], ctx[1])
+SET_IDS(setresgid, "__sys_setresgid", EYAS_DENIALS_SETRESGID, EYAS_DENIED_SETGID, ctx[0], ctx[1])
+
 IDS(setgroups, "sys_setgroups", EYAS_DENIALS_SETGROUPS, EYAS_DENIED_SETGROUPS, -1, -1)
 PLAIN(mknod, "sys_mknod", EYAS_DENIALS_MKNOD, EYAS_DENIED_MKNOD)
 PLAIN(mknodat, "sys_mknodat", EYAS_DENIALS_MKNODAT, EYAS_DENIED_MKNOD)

@@ -94,8 +94,8 @@ func (t *trampolines) Attach() {
 		case h.link != nil:
 		case err != nil:
 			h.state, h.reason = HookMissing, "find functions: "+oneLine(err)
-		case !functions[h.function()]:
-			h.state, h.reason = HookMissing, "this kernel has no "+h.function()
+		case functions[h.function()] != nil:
+			h.state, h.reason = HookMissing, functions[h.function()].Error()
 		default:
 			want = append(want, h)
 		}
@@ -121,9 +121,9 @@ func (h *trampoline) function() string {
 	return name
 }
 
-// functions returns which of the functions there are. Those of a module may be
-// built in.
-func (t *trampolines) functions() (map[string]bool, error) {
+// functions returns which of the functions there are: the error says why not. Those
+// of a module may be built in.
+func (t *trampolines) functions() (map[string]error, error) {
 	types := btf.NewCache()
 	var (
 		spec *btf.Spec
@@ -137,15 +137,17 @@ func (t *trampolines) functions() (map[string]bool, error) {
 			return nil, err
 		}
 	}
-	found := map[string]bool{}
+	found := map[string]error{}
 	for _, h := range t.copied() {
 		name := h.function()
 		var f *btf.Func
 		switch err := spec.TypeByName(name, &f); {
 		case err == nil:
-			found[name] = true
-		case !errors.Is(err, btf.ErrNotFound):
-			return nil, fmt.Errorf("%s: %w", name, err)
+			found[name] = nil
+		case errors.Is(err, btf.ErrNotFound):
+			found[name] = errors.New("this kernel has no " + name)
+		default:
+			found[name] = err // several functions of that name
 		}
 	}
 	return found, nil

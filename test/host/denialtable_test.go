@@ -14,32 +14,32 @@ import (
 
 // denialCases are refusals as real tools meet them: the command, what it prints,
 // and what eyas tells: op, error, cause, and capability or limit; then a part of the words.
-var denialCases = []struct{ command, prints, want, says string }{
-	{"touch mine; chown 5000 mine", "Invalid argument", "chown EINVAL id_unmapped", "uid 5000 is outside its map (0-999→300000-300999)"},
-	{"chown 0:0 /tmp/eyas-node-file", "Operation not permitted", "chown EPERM owner_unmapped", "host uid 7 and host gid 7"},
-	{"cat /tmp/eyas-node-file", "Permission denied", "access EACCES owner_unmapped", "shows as 65534"},
-	{"chmod 644 /tmp/eyas-node-file", "Operation not permitted", "chmod EPERM other", "does not own the file"},
-	{"mknod disk b 8 0", "Operation not permitted", "mknod EPERM capability CAP_MKNOD", "the node's user namespace"},
-	{"hostname other", "must be root", "sethostname EPERM capability CAP_SYS_ADMIN", "UTS namespace of its own"},
-	{"busybox mount -t ext4 /dev/vda /mnt", "denied", "mount EPERM capability CAP_SYS_ADMIN", "the node's user namespace"},
-	{"nsenter --uts=/proc/self/fd/3 true", "Operation not permitted", "setns EPERM capability CAP_SYS_ADMIN", "setns with a UTS namespace"},
-	{"setpriv --reuid 5000 true", "Invalid argument", "setuid EINVAL id_unmapped", "setuid to uid 5000"},
-	{"setpriv --regid 6000 --clear-groups true", "Invalid argument", "setgid EINVAL id_unmapped", "gid 6000 is outside its map"},
-	{"setpriv --reuid 5 --regid 5 --clear-groups chroot / true", "Operation not permitted", "chroot EPERM capability CAP_SYS_CHROOT", "--cap-add SYS_CHROOT"},
-	{"setpriv --reuid 5 --regid 5 --clear-groups setpriv --reuid 6 true", "Operation not permitted", "setuid EPERM capability CAP_SETUID", "lacks CAP_SETUID"},
-	{"setpriv --reuid 5 --regid 5 --clear-groups setpriv --groups 6 true", "Operation not permitted", "setgroups EPERM capability CAP_SETGID", "lacks CAP_SETGID"},
-	{"prlimit --nofile=50:50 prlimit --nofile=60:60 true", "Operation not permitted", "setrlimit EPERM capability CAP_SYS_RESOURCE", "from outside"},
-	{"nice -n -5 true", "Permission denied", "scheduling EACCES capability CAP_SYS_NICE", "the node's"},
-	{"date -s 2030-01-01", "cannot set date", "clock_settime EPERM capability CAP_SYS_TIME", "the whole node"},
-	{"busybox insmod /etc/passwd", "insmod", "module EPERM capability CAP_SYS_MODULE", "loading a kernel module"},
-	{"echo 0 0 1 > /proc/self/uid_map", "I/O error", "uid_map EPERM other", "the map was written before"},
-	{"echo deny > /proc/self/setgroups", "I/O error", "setgroups_file EPERM other", "before the gid map"},
-	{"prlimit --nproc=1 setpriv --reuid 9 --regid 9 --clear-groups sh -c '/bin/true; :'", "fork", "fork EAGAIN process_limit", "RLIMIT_NPROC"},
-	{"test -w /tmp/eyas-node-file && echo writable", "", "", ""}, // asked, not refused
-	{"busybox umount /sys", "", "", ""}, // EINVAL: locked mounts are no matter of rights
-	{"echo 0 > /proc/sys/user/max_inotify_instances; timeout 5 tail -n 0 -f /etc/passwd; echo 100 > /proc/sys/user/max_inotify_instances", "inotify", "inotify EMFILE userns_limit max_inotify_instances", "user.max_inotify_instances"},
-	{"echo 0 > /proc/sys/user/max_user_namespaces; unshare --user true", "No space left", "unshare ENOSPC userns_limit max_user_namespaces", "unshare with a user namespace"},
-	{"unshare --user --net true", "No space left", "unshare ENOSPC userns_limit max_user_namespaces", "raise it where it is lowest"},
+var denialCases = []struct{ command, prints, want, says, hook string }{
+	{"touch mine; chown 5000 mine", "Invalid argument", "chown EINVAL id_unmapped", "uid 5000 is outside its map (0-999→300000-300999)", ""},
+	{"chown 0:0 /tmp/eyas-node-file", "Operation not permitted", "chown EPERM owner_unmapped", "host uid 7 and host gid 7", ""},
+	{"cat /tmp/eyas-node-file", "Permission denied", "access EACCES owner_unmapped", "shows as 65534", ""},
+	{"chmod 644 /tmp/eyas-node-file", "Operation not permitted", "chmod EPERM other", "does not own the file", ""},
+	{"mknod disk b 8 0", "Operation not permitted", "mknod EPERM capability CAP_MKNOD", "the node's user namespace", ""},
+	{"hostname other", "must be root", "sethostname EPERM capability CAP_SYS_ADMIN", "UTS namespace of its own", ""},
+	{"busybox mount -t ext4 /dev/vda /mnt", "denied", "mount EPERM capability CAP_SYS_ADMIN", "the node's user namespace", ""},
+	{"nsenter --uts=/proc/self/fd/3 true", "Operation not permitted", "setns EPERM capability CAP_SYS_ADMIN", "setns with a UTS namespace", ""},
+	{"setpriv --reuid 5000 true", "Invalid argument", "setuid EINVAL id_unmapped", "setuid to uid 5000", ""},
+	{"setpriv --regid 6000 --clear-groups true", "Invalid argument", "setgid EINVAL id_unmapped", "gid 6000 is outside its map", ""},
+	{"setpriv --reuid 5 --regid 5 --clear-groups chroot / true", "Operation not permitted", "chroot EPERM capability CAP_SYS_CHROOT", "--cap-add SYS_CHROOT", ""},
+	{"setpriv --reuid 5 --regid 5 --clear-groups setpriv --reuid 6 true", "Operation not permitted", "setuid EPERM capability CAP_SETUID", "lacks CAP_SETUID", ""},
+	{"setpriv --reuid 5 --regid 5 --clear-groups setpriv --groups 6 true", "Operation not permitted", "setgroups EPERM capability CAP_SETGID", "lacks CAP_SETGID", "denials_setgroups"},
+	{"prlimit --nofile=50:50 prlimit --nofile=60:60 true", "Operation not permitted", "setrlimit EPERM capability CAP_SYS_RESOURCE", "from outside", ""},
+	{"nice -n -5 true", "Permission denied", "scheduling EACCES capability CAP_SYS_NICE", "the node's", ""},
+	{"date -s 2030-01-01", "cannot set date", "clock_settime EPERM capability CAP_SYS_TIME", "the whole node", ""},
+	{"busybox insmod /etc/passwd", "insmod", "module EPERM capability CAP_SYS_MODULE", "loading a kernel module", "denials_finit_module"},
+	{"echo 0 0 1 > /proc/self/uid_map", "I/O error", "uid_map EPERM other", "the map was written before", ""},
+	{"echo deny > /proc/self/setgroups", "I/O error", "setgroups_file EPERM other", "before the gid map", ""},
+	{"prlimit --nproc=1 setpriv --reuid 9 --regid 9 --clear-groups sh -c '/bin/true; :'", "fork", "fork EAGAIN process_limit", "RLIMIT_NPROC", ""},
+	{"test -w /tmp/eyas-node-file && echo writable", "", "", "", ""}, // asked, not refused
+	{"busybox umount /sys", "", "", "", ""}, // EINVAL: locked mounts are no matter of rights
+	{"echo 0 > /proc/sys/user/max_inotify_instances; timeout 5 tail -n 0 -f /etc/passwd; echo 100 > /proc/sys/user/max_inotify_instances", "inotify", "inotify EMFILE userns_limit max_inotify_instances", "user.max_inotify_instances", "denials_inotify_init"},
+	{"echo 0 > /proc/sys/user/max_user_namespaces; unshare --user true", "No space left", "unshare ENOSPC userns_limit max_user_namespaces", "unshare with a user namespace", ""},
+	{"unshare --user --net true", "No space left", "unshare ENOSPC userns_limit max_user_namespaces", "raise it where it is lowest", ""},
 }
 
 // TestDenials makes real tools meet refusals in a container: each is told with
@@ -58,7 +58,12 @@ func TestDenials(t *testing.T) {
 		t.Skip("this kernel refuses trampolines, and the agent says so: " + states["denials_fork"])
 	}
 	for name, state := range states {
-		if state != "active: " {
+		switch {
+		case state == "active: ":
+		case strings.Contains(state, "multiple matching types"): // of 6.1: see denials.bpf.c
+			t.Logf("%s is %s", name, state)
+			delete(states, name)
+		default:
 			t.Errorf("%s is %s", name, state)
 		}
 	}
@@ -83,6 +88,9 @@ func TestDenials(t *testing.T) {
 
 	times := map[string]uint64{}
 	for _, tc := range denialCases {
+		if tc.hook != "" && states[tc.hook] == "" {
+			continue // missing, as told above
+		}
 		before := a.refusals(chain)
 		out := s.do(tc.command)
 		if !strings.Contains(out, tc.prints) {
@@ -132,19 +140,19 @@ func TestDenials(t *testing.T) {
 	}
 	t.Logf("%d kinds of refusals", len(times))
 	s.do("kill -9 -1") // makes room below pids.max
-	denialsOfFewIDs(t, a, cgroup)
+	denialsOfFewIDs(t, a, cgroup, states["denials_setgroups"] != "")
 }
 
 // denialsOfFewIDs: a user who maps its own gid alone may not drop groups, and may
 // make no more cgroups than it is let.
-func denialsOfFewIDs(t *testing.T, a *agent, cgroup string) {
+func denialsOfFewIDs(t *testing.T, a *agent, cgroup string, setgroups bool) {
 	s := startShell(t, cgroup, true)
 	chain := a.container(s.pid)
 	if out := s.do("setpriv --groups 5 true"); !strings.Contains(out, "Operation not permitted") {
 		t.Errorf("printed %q", out)
 	}
 	r := a.refusals(chain)["setgroups EPERM other"]
-	if r.Count != 1 || !strings.Contains(r.Refusal.Cause, "setgroups is denied") {
+	if setgroups && (r.Count != 1 || !strings.Contains(r.Refusal.Cause, "setgroups is denied")) {
 		t.Errorf("%+v", a.refusals(chain))
 	}
 	dir := filepath.Join(cgroup, "made")
