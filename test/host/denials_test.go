@@ -158,7 +158,7 @@ func denialHooks(t *testing.T, a *agent) map[string]string {
 			if !strings.HasPrefix(k.Name, "denials_") {
 				continue
 			}
-			states[k.Name] = string(k.State) + ": " + k.Reason
+			states[k.Name] = k.State + ": " + k.Reason
 			if strings.Contains(k.Reason, "not attached yet") || k.Reason == "not driven" {
 				return errors.New(k.Name + " is " + states[k.Name])
 			}
