@@ -93,7 +93,7 @@ func (m *DenialMonitor) settled(k *denialsEyasDenialKey, v *denialsEyasDenial) (
 			return Denial{}, err
 		}
 		if v.Seq == again.Seq && v.Seq%2 == 0 {
-			return denial(&again), nil
+			return denial(v), nil // the first copy was whole before the second began
 		}
 		*v = again
 	}
@@ -110,6 +110,9 @@ func (m *DenialMonitor) Take(k DenialKey) (Denial, error) {
 	}
 	if err != nil {
 		return Denial{}, fmt.Errorf("take denial row: %w", err)
+	}
+	if v.Seq%2 == 1 {
+		return Denial{Count: v.Count}, nil
 	}
 	return denial(&v), nil
 }

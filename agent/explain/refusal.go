@@ -127,6 +127,12 @@ func levelText(level int) string {
 func capability(d identity.DenialAnswer) (cause, fix string) {
 	inner := d.Chain[len(d.Chain)-1]
 	switch {
+	case d.UserLevel < 0:
+		cause = fmt.Sprintf("it takes %s in %s, and the process, in a user namespace that is gone by now, did not have it there", d.Capability, levelText(d.TargetLevel))
+		fix = around(d)
+	case d.UserLevel == 0 && d.TargetLevel == 0:
+		cause = fmt.Sprintf("the process lacks %s, and its user namespace is the node's: there it is a power over the whole node", d.Capability)
+		fix = "give the sandbox a user namespace of its own (a pod: hostUsers: false), in which its root has the capability without harm; add the capability to the container only if it may do that to the node"
 	case d.TargetLevel < d.UserLevel:
 		cause = fmt.Sprintf("it takes %s in %s, and the process is in one at level %d: no process in there has it, root neither", d.Capability, levelText(d.TargetLevel), d.UserLevel)
 		fix = around(d)
@@ -146,6 +152,8 @@ func capability(d identity.DenialAnswer) (cause, fix string) {
 // around says what to do instead of what takes a capability further out.
 func around(d identity.DenialAnswer) string {
 	switch d.Op {
+	case "uid_map", "gid_map":
+		return "let newuidmap and newgidmap write it (with file capabilities or setuid), with ranges in /etc/subuid and /etc/subgid that the outer map has: eyas doctor CHAIN --try"
 	case "mount", "umount":
 		return "mount in a mount namespace of the process's own user namespace (unshare --user --mount, or the runtime's own), file systems that it may mount there; else bind what the node has mounted"
 	case "mknod":
@@ -162,6 +170,9 @@ func around(d identity.DenialAnswer) string {
 		return "do without: priorities and schedulers are the node's (podman and runc go on without)"
 	case "setxattr":
 		return "use user.* attributes, or a storage driver that does (overlay with userxattr; fuse-overlayfs): security.* and trusted.* are the node's"
+	}
+	if d.TargetLevel > 0 {
+		return "do it from outside, in the user namespace that the capability is wanted in (nsenter --user), or do without"
 	}
 	return "do it on the node, or do without: it is about the whole node"
 }

@@ -46,6 +46,16 @@ func TestRefused(t *testing.T) {
 			d.Cause, d.Capability, d.TargetLevel = "capability", "CAP_SYS_ADMIN", 0
 		},
 			"mount refused (EPERM)", []string{"CAP_SYS_ADMIN in the node's user namespace", "root neither", "unshare --user --mount"}},
+		"pod in the node's user namespace": {func(d *identity.DenialAnswer) {
+			d.Cause, d.Capability, d.UserLevel, d.TargetLevel = "capability", "CAP_SYS_ADMIN", 0, 0
+		}, "mount refused", []string{"over the whole node", "hostUsers: false"}},
+		"from a namespace that is gone": {func(d *identity.DenialAnswer) {
+			d.Cause, d.Capability, d.UserLevel, d.TargetLevel = "capability", "CAP_SYS_ADMIN", -1, 1
+		}, "mount refused", []string{"that is gone by now"}},
+		"map from inside": {func(d *identity.DenialAnswer) {
+			d.Op, d.Cause, d.Capability, d.TargetLevel = "uid_map", "capability", "CAP_SETUID", 1
+		}, "writing a uid map refused", []string{"let newuidmap"}},
+		"refused by a module": {func(d *identity.DenialAnswer) { d.Error = "EACCES" }, "mount refused (EACCES)", []string{"AppArmor"}},
 		"outer capability": {func(d *identity.DenialAnswer) {
 			d.Op, d.Cause, d.Capability, d.TargetLevel = "mknod", "capability", "CAP_MKNOD", 1
 		}, "mknod refused", []string{"the user namespace at level 1", "/dev/fuse"}},
@@ -88,7 +98,7 @@ func TestRefused(t *testing.T) {
 		}
 	}
 	// Every operation has words of its own, and an answer without a cause.
-	for _, op := range []string{"unshare", "setns", "umount", "chmod", "setgid", "hostname", "ptrace", "bpf", "perf_event_open", "inotify", "setrlimit", "scheduling", "module", "clock_settime", "setxattr", "setgroups_file", "chown", "key"} {
+	for _, op := range []string{"unshare", "setns", "umount", "chmod", "setgid", "sethostname", "ptrace", "bpf", "perf_event_open", "inotify", "setrlimit", "scheduling", "module", "clock_settime", "setxattr", "setgroups_file", "chown", "key"} {
 		for _, cause := range []string{"other", "capability"} {
 			r := Refused(base(func(d *identity.DenialAnswer) { d.Op, d.Cause, d.Capability, d.TargetLevel = op, cause, "CAP_X", 0 }))
 			if r.Cause == "" || r.Fix == "" {

@@ -11,6 +11,9 @@ import (
 func otherwise(d identity.DenialAnswer) (cause, fix string) {
 	switch d.Op {
 	case "mount":
+		if d.Error == "EACCES" {
+			return "a security module (AppArmor, SELinux) refused the mount, or the device is read-only", "the node's audit log (ausearch -m avc, journalctl -k) names the module; give the outer container a profile that allows mounts (a pod: appArmorProfile)"
+		}
 		return "no capability was missing: what comes from outside the user namespace keeps its flags (read-only, nosuid, nodev, noexec) and cannot be mounted without what is mounted upon it; " +
 				"and a new procfs or sysfs may not show what the present one hides",
 			"unhide /proc in the outer container (a pod: procMount: Unmasked with hostUsers: false; podman: --security-opt unmask=ALL), bind mount /proc instead, or keep the flags in a remount"
@@ -35,7 +38,7 @@ func otherwise(d identity.DenialAnswer) (cause, fix string) {
 	case "chown":
 		return "the file is immutable, or its file system or a security module refuses it", "lsattr FILE; for NFS: root_squash makes root nobody, export with no_root_squash or chown on the server"
 	case "inotify":
-		return "its user has as many inotify instances or watches as fs.inotify lets it have, or too many open files", "raise fs.inotify.max_user_instances or max_user_watches on the node, or user.max_inotify_* further inside"
+		return "too many open files (RLIMIT_NOFILE); or, where eyas cannot see limits of user namespaces, too many inotify instances or watches of its user", "raise the limit (ulimit -n; podman run --ulimit nofile), or fs.inotify.max_user_instances and max_user_watches on the node"
 	case "bpf", "perf_event_open":
 		return "the node refuses it to those without privileges (kernel.unprivileged_bpf_disabled, kernel.perf_event_paranoid)", "do it on the node"
 	case "ptrace":

@@ -175,9 +175,47 @@ func TestGone(t *testing.T) {
 	if got := len(c.Records()); got != maxContainers {
 		t.Errorf("%d containers are remembered, want %d", got, maxContainers)
 	}
+	// Fifty at once as well.
+	for i := uint32(2001); i <= 2050; i++ {
+		n.put(i, i+5000)
+		n.rows = map[bpf.DenialKey]bpf.Denial{key(i+5000, 1, bpf.DeniedFork, 11, bpf.CausePids, 0): {Count: 1, Time: 1, PID: i, Start: uint64(i)}}
+		hear(t, c, t0.Add(time.Hour))
+	}
+	for i := uint32(2001); i <= 2050; i++ {
+		n.die(i)
+	}
+	n.rows = nil
+	hear(t, c, t0.Add(time.Hour))
+	if got := len(c.Records()); got != maxContainers {
+		t.Errorf("%d containers are remembered after fifty more, want %d", got, maxContainers)
+	}
 	hear(t, c, t0.Add(keepGone+24*time.Hour))
 	if got := len(c.Records()); got != 0 {
 		t.Errorf("%d are remembered two days later", got)
+	}
+}
+
+// TestDiedOfIt: a container that is gone before its refusals are read has them all
+// the same, with the user namespace that its process was in.
+func TestDiedOfIt(t *testing.T) {
+	n := newNode()
+	id := n.put(10, 7)
+	c := n.with(0)
+	n.die(10)
+	n.rows[key(7, 1, bpf.DeniedMount, 1, bpf.CauseCapability, 21)] = bpf.Denial{Count: 3, Time: 1, PID: 10, Start: 10, UserNS: hostUserNS}
+	n.rows[key(8, 1, bpf.DeniedMount, 1, bpf.CauseCapability, 21)] = bpf.Denial{Count: 1, Time: 1}
+	hear(t, c, t0)
+	all := c.Records()
+	if len(all) != 1 || all[0].Container != id || all[0].Count != 3 || all[0].UserNSInum != hostUserNS {
+		t.Errorf("%+v", all)
+	}
+	n.put(20, 9)
+	n.rows[key(9, 1, bpf.DeniedMount, 1, bpf.CauseCapability, 21)] = bpf.Denial{Count: 1, Time: 1, PID: 20, Start: 20, UserNS: 5}
+	hear(t, c, t0)
+	for _, r := range c.Records() {
+		if r.PID == 20 && !r.UserNS.IsZero() {
+			t.Errorf("a user namespace that is not its own is told: %+v", r)
+		}
 	}
 }
 

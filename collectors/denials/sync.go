@@ -2,6 +2,7 @@ package denials
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,7 +50,11 @@ func (c *Collector) Sync(now time.Time) error {
 // whether the row may leave the kernel.
 func (c *Collector) merge(t *identity.Table, k bpf.DenialKey, d bpf.Denial, now time.Time, full bool) (rested bool) {
 	was, known := c.rows[k]
-	x := t.Owner(identity.NSKey{Inum: k.Who.PIDNS, Gen: k.Who.PIDNSStart}, k.Who.UserNS, k.Who.UserNSID)
+	pidns := identity.NSKey{Inum: k.Who.PIDNS, Gen: k.Who.PIDNSStart}
+	x := t.Owner(pidns, k.Who.UserNS, k.Who.UserNSID)
+	if x == nil {
+		x = t.Gone(pidns) // it may have died of what was refused
+	}
 	switch {
 	case d.Count == 0: // taken, and empty
 		return false
@@ -58,7 +63,7 @@ func (c *Collector) merge(t *identity.Table, k bpf.DenialKey, d bpf.Denial, now 
 			c.rows[k] = seen{since: now}
 			return false
 		}
-		if now.Sub(was.since) < goneAfter {
+		if !full && now.Sub(was.since) < goneAfter {
 			return false
 		}
 		c.unowned += d.Count - was.count
@@ -114,18 +119,22 @@ func (c *Collector) add(t *identity.Table, x *identity.Container, k bpf.DenialKe
 	if d.Inode != 0 {
 		r.Device = fmt.Sprintf("%d:%d", d.Dev>>20, d.Dev&(1<<20-1))
 	}
-	r.UserNS = identity.NSKey{}
+	// Of the process as it was then: since, it may have gone on into another.
+	r.UserNS, r.UserNSInum = identity.NSKey{}, d.UserNS
 	if p := t.Process(r.PID); p != nil && p.Key.Start == d.Start {
 		r.UserNS = p.Record(c.o.Clock).UserNS
 	}
-	if r.UserNS.IsZero() {
+	if r.UserNS.Inum != d.UserNS {
 		r.UserNS = x.Record(c.o.Clock).UserNS
+	}
+	if r.UserNS.Inum != d.UserNS {
+		r.UserNS = identity.NSKey{}
 	}
 }
 
 // bury forgets what is gone for long, or too many.
 func (c *Collector) bury(t *identity.Table, now time.Time) {
-	oldest, gone := "", 0
+	var gone []string
 	for id, box := range c.containers {
 		switch {
 		case t.Container(id) != nil:
@@ -137,13 +146,14 @@ func (c *Collector) bury(t *identity.Table, now time.Time) {
 			delete(c.containers, id)
 			continue
 		}
-		gone++
-		if oldest == "" || box.gone.Before(c.containers[oldest].gone) {
-			oldest = id
-		}
+		gone = append(gone, id)
 	}
-	if gone > maxContainers {
-		delete(c.containers, oldest)
+	if len(gone) <= maxContainers {
+		return
+	}
+	slices.SortFunc(gone, func(a, b string) int { return c.containers[a].gone.Compare(c.containers[b].gone) })
+	for _, id := range gone[:len(gone)-maxContainers] {
+		delete(c.containers, id)
 	}
 }
 

@@ -16,7 +16,8 @@ type DenialRecord struct {
 	Start      uint64  `json:"start"` // of the process, ns since boot
 	UID        HostUID `json:"uid"`   // effective
 	GID        HostGID `json:"gid"`
-	UserNS     NSKey   `json:"userns,omitzero"`
+	UserNS     NSKey   `json:"userns,omitzero"` // zero: not known
+	UserNSInum uint32  `json:"userns_inum"`
 	// TargetLevel is the level of the user namespace in which the capability was
 	// wanted, or at whose limit, or one above it, the caller was. 0 is the node's.
 	TargetLevel int       `json:"target_level"`
@@ -43,7 +44,8 @@ type DenialAnswer struct {
 	Host       Host      `json:"host"`
 	PIDs       []PID     `json:"pids"`
 	Chain      []Link    `json:"chain"`
-	// UserLevel is the level of the process's user namespace, 0 for the node's.
+	// UserLevel is the level of the process's user namespace, 0 for the node's, -1
+	// where it is not known.
 	UserLevel   int    `json:"user_level"`
 	TargetLevel int    `json:"target_level"`
 	Target      uint32 `json:"target_userns,omitempty"`
@@ -96,7 +98,10 @@ func DescribeDenial(r DenialRecord, process *ProcessRecord, node Node, l Lookup)
 		Comm: r.Comm, Host: id.Host, PIDs: id.PIDs, Chain: id.Chain, TargetLevel: r.TargetLevel, Target: r.Target,
 		Device: r.Device, Inode: r.Inode,
 	}
-	if ns, ok := l.UserNS(p.UserNS); ok {
+	a.UserLevel = -1
+	if r.UserNSInum == node.UserNS {
+		a.UserLevel = 0
+	} else if ns, ok := l.UserNS(p.UserNS); ok && p.UserNS.Inum == r.UserNSInum {
 		a.UserLevel, a.UIDs, a.GIDs = ns.Level, ns.UIDs, ns.GIDs
 	}
 	a.askedFor(r)

@@ -31,6 +31,7 @@ type Table struct {
 	live       map[HostPID]*Process
 	homes      map[homeKey]*Home
 	links      map[linkKey]*Container
+	recent     recent
 	containers map[string]*Container
 	userns     map[uint32]*UserNamespace // current generation, by inum
 	cgroups    map[uint64]*Cgroup
@@ -252,6 +253,7 @@ func (t *Table) bury(c *Container, now uint64) {
 		delete(t.links, linkKey{c.PIDNS, c.linkUser()})
 		delete(t.containers, c.ID)
 		t.changes.Gone = append(t.changes.Gone, c)
+		t.recent.add(c)
 		c = c.Parent
 		if c != nil {
 			c.Children--

@@ -138,6 +138,9 @@ func (a *agent) refusals(chain string) map[string]refusedOne {
 		a.t.Fatalf("explain %s: %v: %s", chain, err, out)
 	}
 	for _, r := range list {
+		if r.Chain[len(r.Chain)-1].ID != chain {
+			r.Op = "inside: " + r.Op
+		}
 		all[strings.TrimSpace(r.Op+" "+r.Error+" "+r.DenialAnswer.Cause+" "+r.Capability+r.Limit)] = r
 	}
 	return all

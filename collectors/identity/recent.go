@@ -1,0 +1,32 @@
+package identity
+
+// maxRecent bounds the containers that are kept for a while after their end.
+const maxRecent = 1024
+
+// recent are containers with a pid namespace of their own that are gone, the
+// latest ones: what the kernel has counted for them may be read only now.
+type recent struct {
+	by   map[NSKey]*Container // by that namespace
+	keys []NSKey              // the oldest first
+}
+
+func (r *recent) add(c *Container) {
+	if c.PIDLevel == 0 || c.byUser {
+		return
+	}
+	if r.by == nil {
+		r.by = map[NSKey]*Container{}
+	}
+	if r.by[c.PIDNS] == nil {
+		r.keys = append(r.keys, c.PIDNS)
+	}
+	r.by[c.PIDNS] = c
+	if len(r.keys) > maxRecent {
+		delete(r.by, r.keys[0])
+		r.keys = r.keys[1:]
+	}
+}
+
+// Gone returns the container that had this pid namespace as its own, if it ended
+// lately; nil when it lives, or is not known any more.
+func (t *Table) Gone(pidns NSKey) *Container { return t.recent.by[pidns] }
