@@ -175,7 +175,7 @@ func checkSeries(t *testing.T, a *agent, l *oomLab, sandbox string) {
 	if err != nil {
 		t.Error(err)
 	}
-	if want[sample{"oom", "local"}] != 1 || want[sample{"oom_kill", "subtree"}] < 4 {
+	if want[sample{"oom", "local"}] < 1 || want[sample{"oom_kill", "subtree"}] < 4 {
 		t.Errorf("the kernel counts %v", want)
 	}
 }
