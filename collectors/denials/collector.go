@@ -73,6 +73,7 @@ type container struct {
 type seen struct {
 	count uint64
 	since time.Time // it has been so
+	blank bool      // who was refused last could not be read: it was being written
 }
 
 // Collector is a prometheus.Collector; safe for concurrent use.

@@ -219,6 +219,27 @@ func TestDiedOfIt(t *testing.T) {
 	}
 }
 
+// TestWhileWritten: a row that is read while it is written is counted at once,
+// and told as soon as it can be read.
+func TestWhileWritten(t *testing.T) {
+	n := newNode()
+	n.put(10, 7)
+	c := n.with(0)
+	k := key(7, 1, bpf.DeniedMount, 1, bpf.CauseCapability, 21)
+	n.rows[k] = bpf.Denial{Count: 1}
+	hear(t, c, t0)
+	if all := c.Records(); len(all) != 1 || all[0].Count != 1 || !all[0].Time.IsZero() {
+		t.Errorf("while it is written: %+v", all)
+	}
+	n.rows[k] = bpf.Denial{Count: 1, Time: 5, PID: 10, Start: 10, Comm: "sh"}
+	for range 2 {
+		hear(t, c, t0.Add(time.Second))
+		if all := c.Records(); len(all) != 1 || all[0].Count != 1 || all[0].Comm != "sh" || all[0].Time.IsZero() {
+			t.Errorf("when it is: %+v", all)
+		}
+	}
+}
+
 // TestBounds: a container cannot make eyas remember without end.
 func TestBounds(t *testing.T) {
 	n := newNode()

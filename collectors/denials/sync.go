@@ -67,12 +67,16 @@ func (c *Collector) merge(t *identity.Table, k bpf.DenialKey, d bpf.Denial, now 
 			return false
 		}
 		c.unowned += d.Count - was.count
-		c.rows[k] = seen{d.Count, was.since}
+		c.rows[k] = seen{count: d.Count, since: was.since}
 		return true
 	case known && d.Count == was.count:
+		if was.blank && d.Time != 0 {
+			c.add(t, x, k, d, 0, now)
+			c.rows[k] = seen{count: d.Count, since: now}
+		}
 		return full || now.Sub(was.since) >= restAfter
 	}
-	c.rows[k] = seen{d.Count, now}
+	c.rows[k] = seen{count: d.Count, since: now, blank: d.Time == 0}
 	if d.Count > was.count {
 		c.add(t, x, k, d, d.Count-was.count, now)
 	}
