@@ -42,6 +42,23 @@ var denialCases = []struct{ command, prints, want, says, hook string }{
 	{"unshare --user --net true", "No space left", "unshare ENOSPC userns_limit max_user_namespaces", "raise it where it is lowest", ""},
 }
 
+// ambiguous are the programs whose system call 6.1 has two functions of; see
+// denials.bpf.c.
+var ambiguous = map[string]bool{
+	"denials_add_key": true, "denials_bpf": true, "denials_finit_module": true, "denials_init_module": true, "denials_inotify_init1": true,
+	"denials_inotify_watch": true, "denials_keyctl": true, "denials_setgroups": true,
+}
+
+// release is the kernel's.
+func release(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // attempts is how often a command tries, as strace shows, if not once.
 var attempts = map[string]uint64{"nsenter --uts=/proc/self/fd/3 true": 2, "busybox insmod /etc/passwd": 3}
 
@@ -63,7 +80,7 @@ func TestDenials(t *testing.T) {
 	for name, state := range states {
 		switch {
 		case state == "active: ":
-		case strings.Contains(state, "multiple matching types"): // of 6.1: see denials.bpf.c
+		case ambiguous[name] && strings.HasPrefix(release(t), "6.1.") && strings.Contains(state, "multiple matching types"):
 			t.Logf("%s is %s", name, state)
 			delete(states, name)
 		default:

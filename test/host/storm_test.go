@@ -24,7 +24,7 @@ var stormArgs = []string{"run", "--containers", "50", "--levels", "1-32", "--for
 // roomy holds all that a storm writes while an agent starts: some 220 of its
 // processes are runnable then, in the agent's own cgroup, each with a record of
 // half a KiB for every fork, exec and exit. What a full ring does is
-// TestOverflow' to show.
+// TestOverflow's to show.
 var roomy = []string{"--ring-bytes", "32MiB"}
 
 // quick makes a storm shorter.
