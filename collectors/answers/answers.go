@@ -105,7 +105,11 @@ func (a *Answers) PID(ctx context.Context, pid identity.HostPID) (identity.Ident
 		return *found, nil
 	}
 	now, exists := a.hostProcess(pid)
-	if exists && now.State == "live" {
+	// /proc shows a process as living until it is a zombie, and nothing nested
+	// about it from then on; the kernel has told its exit before either. Asked
+	// after /proc, so that a pid that has passed to the host is the host's.
+	dying := exists && a.Tracker.Nested(pid)
+	if exists && !dying && now.State == "live" {
 		return now, nil
 	}
 	if a.History != nil {
@@ -113,12 +117,11 @@ func (a *Answers) PID(ctx context.Context, pid identity.HostPID) (identity.Ident
 		if err != nil {
 			return identity.Identity{}, err
 		}
-		// A zombie may be a nested process's: /proc no longer tells.
 		if len(past) > 0 && (!exists || sameStart(past[0].StartTime, now.Host.StartTime)) {
 			return a.describe(past[0]), nil
 		}
 	}
-	if exists && a.Tracker.Nested(pid) {
+	if dying {
 		return identity.Identity{}, fmt.Errorf("pid %d: %w: it is dead and not reaped yet, and its containers are not remembered", pid, ErrNotFound)
 	}
 	if exists {

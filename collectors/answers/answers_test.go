@@ -166,13 +166,14 @@ func TestPods(t *testing.T) {
 func TestPID(t *testing.T) {
 	k := kernel{map[uint32]*bpf.Process{
 		100: nested(100, false), 101: nested(101, true), 102: nested(102, true), 103: nil, 104: nil,
+		107: nested(107, true), 108: nested(108, true),
 	}}
 	record := func(pid identity.HostPID, ticks int) identity.ProcessRecord {
 		return identity.ProcessRecord{PID: pid, StartTime: boot.At(uint64(ticks) * 1e7), Container: "cafe", PIDs: []identity.PID{7}, Comm: "then", Exited: true}
 	}
 	a := &Answers{
-		Clock: boot, Proc: fakeProc(t, map[int]string{101: "Z", 102: "Z", 103: "S", 104: "Z"}),
-		History: memory{101: record(101, 101), 103: record(103, 103), 104: record(104, 7), 105: record(105, 105)},
+		Clock: boot, Proc: fakeProc(t, map[int]string{101: "Z", 102: "Z", 103: "S", 104: "Z", 107: "R", 108: "R"}),
+		History: memory{101: record(101, 101), 103: record(103, 103), 104: record(104, 7), 105: record(105, 105), 107: record(107, 107)},
 		Tracker: tracker.New(tracker.Options{Source: k, Table: identity.NewTable(identity.Options{}), Clock: boot, Log: zerolog.Nop()}),
 	}
 	if err := a.Tracker.Once(t.Context()); err != nil {
@@ -186,6 +187,8 @@ func TestPID(t *testing.T) {
 		104: "exited tail, 1 steps", // a zombie of the host's, likewise
 		105: "exited then, 2 steps",
 		106: "not found",
+		107: "exited then, 2 steps", // has told its exit, and /proc has not seen it yet
+		108: "not found",            // nor is such a one the host's
 	} {
 		id, err := a.PID(t.Context(), pid)
 		got := fmt.Sprintf("%s %s, %d steps", id.State, id.Comm, len(id.Chain))

@@ -31,6 +31,9 @@ func TestLook(t *testing.T) {
 		{"not nested", 1, func(k *kernel) { k.task[1] = func() (*bpf.Process, error) { return nil, nil } }, "", nil, 3},
 		{"moved", 101, func(k *kernel) { k.tasks[1] = moved }, "200", nil, 3},
 		{"unknown", 101, func(k *kernel) { k.task[101] = func() (*bpf.Process, error) { return nil, broken } }, "", broken, 3},
+		{"begins to exit", 101, func(k *kernel) {
+			k.task[101] = func() (*bpf.Process, error) { return zombie, nil }
+		}, "200", nil, 3},
 		{"zombie whose exit waits in the ring", 101, func(k *kernel) {
 			k.task[101] = func() (*bpf.Process, error) { return zombie, nil }
 			k.ring = append(k.ring, exit(101))

@@ -176,7 +176,8 @@ func (t *Tracker) View(f func(table *identity.Table, zombies map[string]int)) {
 }
 
 // Look rereads one process from the kernel and calls f with what the table
-// then holds of that pid; nil when there is no such nested process.
+// then holds of that pid; nil when there is no such nested process, or it has
+// told its exit. One that has begun to exit and not told it yet is still held.
 func (t *Tracker) Look(ctx context.Context, pid identity.HostPID, f func(*identity.Table, *identity.Process)) error {
 	t.mu.Lock()
 	r, err := t.o.Source.Task(uint32(pid))
@@ -200,7 +201,11 @@ func (t *Tracker) Look(ctx context.Context, pid identity.HostPID, f func(*identi
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f(t.o.Table, nil)
+	p := t.o.Table.Process(pid)
+	if p != nil && (r == nil || r.Start != p.Key.Start) {
+		p = nil // somebody else's by now, or nobody's
+	}
+	f(t.o.Table, p)
 	return nil
 }
 
