@@ -1,9 +1,12 @@
 package bpf
 
+// DenialsCapable is the hook that tells which capability was missing.
+const DenialsCapable = "denials_capable"
+
 // denialPrograms are those of denials.bpf.c. Targets sys_* are system calls.
 func denialPrograms() []trampolineInfo {
 	return []trampolineInfo{
-		{uint32(denialsEyasDenialProgramEYAS_DENIALS_CAPABLE), "denials_capable", "fexit/cap_capable", "which capability was missing, and in which user namespace"},
+		{uint32(denialsEyasDenialProgramEYAS_DENIALS_CAPABLE), DenialsCapable, "fexit/cap_capable", "which capability was missing, and in which user namespace"},
 		{uint32(denialsEyasDenialProgramEYAS_DENIALS_OWNER), "denials_owner", "fexit/privileged_wrt_inode_uidgid", "that the owner of a file is not mapped"},
 		{uint32(denialsEyasDenialProgramEYAS_DENIALS_ACCESS), "denials_access", "fexit/capable_wrt_inode_uidgid", "files that cannot be opened because their owner is not mapped"},
 		{uint32(denialsEyasDenialProgramEYAS_DENIALS_UCOUNT), "denials_ucount", "fexit/inc_ucount", "limits of user namespaces as a cause"},

@@ -8,9 +8,11 @@ type DenialOp uint16
 // DenialCause is why.
 type DenialCause uint16
 
-// Causes. IDs of a Denial are, of CauseOwner, the host uid and gid of the file;
-// of CauseID, what was asked for, as the caller gave it (4294967295: nothing);
-// else of forks, unshare and setns the flags, of prlimit and keyctl what it is about.
+// Causes. IDs of a Denial are, of CauseOwner, the uid and gid of the file as its
+// mount shows them to the host (4294967295: the mount's id map does not have it);
+// of calls that take ids, what was asked for, as the caller gave it (4294967295:
+// nothing), real, effective and saved in this order; of forks, unshare and setns
+// the flags, of prlimit and keyctl what it is about.
 const (
 	CauseOther      = DenialCause(denialsEyasDenialCauseEYAS_CAUSE_OTHER)
 	CauseCapability = DenialCause(denialsEyasDenialCauseEYAS_CAUSE_CAPABILITY)

@@ -33,15 +33,32 @@ enum {
 	EINVAL = 22,
 	EMFILE = 24,
 	ENOSPC = 28,
+	EOVERFLOW = 75,
 	EUSERS = 87,
 	EDQUOT = 122,
 };
-#define E(n) (1ULL << (n)) /* of errnos below 64 */
+/* A set of errnos. Of the high ones, those that are a refusal have the bits of
+ * some that are none (ENOSTR and the two after it). */
+#define E(n)                             \
+	(1ULL << ((n) == EOVERFLOW ? 60  \
+		  : (n) == EUSERS  ? 61  \
+		  : (n) == EDQUOT  ? 62  \
+		  : (n) < 60	   ? (n) \
+				   : 63))
+#define KNOWN (~(1ULL << 63))
 #define RULES (E(EPERM) | E(EACCES)) /* what a permission can be refused with */
 
 /* include/uapi/linux/capability.h, include/linux/security.h */
 #define CAP_DAC_OVERRIDE 1
+#define CAP_DAC_READ_SEARCH 2
+#define CAP_PERFMON 38
+#define CAP_BPF 39
+#define CAP_CHECKPOINT_RESTORE 40
 #define CAP_OPT_NOAUDIT 2
+/* include/uapi/linux/magic.h, stat.h */
+#define PROC_SUPER_MAGIC 0x9fa0
+#define S_IFMT 0170000
+#define S_IFREG 0100000
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -63,11 +80,28 @@ struct kernel_clone_args {
 	__u64 flags;
 };
 
+struct super_block___owned {
+	__u32 s_dev;
+	unsigned long s_magic;
+	struct user_namespace *s_user_ns;
+};
+
 struct inode___owned {
+	unsigned short i_mode;
 	kuid_t i_uid;
 	kgid_t i_gid;
 	unsigned long i_ino;
-	struct super_block *i_sb;
+	struct super_block___owned *i_sb;
+};
+
+/* How a mount changes owners, since 6.8. */
+struct mnt_idmap___maps {
+	struct uid_gid_map uid_map;
+	struct uid_gid_map gid_map;
+};
+/* Since 6.2; before it is the user namespace itself. */
+struct mnt_idmap___owner {
+	struct user_namespace *owner;
 };
 
 #pragma clang attribute pop
@@ -95,9 +129,12 @@ struct failed {
 	__u32 target;
 	__u32 target_level;
 	__u32 id[2];
-	__u32 told; /* as a refused access */
-	__u32 pad;
+	__u16 told; /* as a refused access */
+	__u16 reading; /* to read was asked for, and then more */
+	__u16 mode;
+	__u16 proc; /* of a procfs */
 };
+enum { READING_NO, READING_ASKED, READING };
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 2048);
@@ -108,6 +145,9 @@ struct {
 /* Numbers of the calls that ask what is allowed: access() and its kin. What they
  * answer is no refusal. */
 const volatile __s32 asking[4] = {-1, -1, -1, -1};
+/* And of execve() and execveat(), which also ask whether the file may be read,
+ * and make the process one that nobody may dump when it may not (would_dump). */
+const volatile __s32 executing[2] = {-1, -1};
 
 /* Whether a program has run, before any filter: for the self-test. */
 volatile __u8 seen[EYAS_DENIALS_PROGRAMS];
@@ -190,8 +230,8 @@ static __always_inline void remember(struct task_struct *task, struct failed *f)
 	bpf_map_update_elem(&failures, &id, f, BPF_ANY);
 }
 
-/* Counts a refusal. f says why, when that is known. */
-static __noinline int tell(struct failed *f, __u32 program, __u32 op, __u32 error)
+/* Counts a refusal. f says why, when that is known; third is a third id. */
+static __noinline int tell(struct failed *f, __u32 program, __u32 op, __u32 error, __u32 third)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	static const struct eyas_denial zero;
@@ -202,6 +242,7 @@ static __noinline int tell(struct failed *f, __u32 program, __u32 op, __u32 erro
 	if (!f)
 		return 0;
 	key_of(task, &key.who);
+	key.who.cgroup = 0;
 	key.op = op;
 	key.error = error;
 	key.cause = f->cause;
@@ -233,9 +274,12 @@ static __noinline int tell(struct failed *f, __u32 program, __u32 op, __u32 erro
 	row->target_level = f->target_level;
 	row->id[0] = f->id[0];
 	row->id[1] = f->id[1];
+	row->id[2] = third;
 	row->syscall = f->syscall;
 	bpf_get_current_comm(row->comm, sizeof(row->comm));
-	__sync_fetch_and_add(&row->seq, 1);
+	/* Of an addition whose result nobody uses the compiler makes one that
+	 * orders nothing. */
+	__sync_val_compare_and_swap(&row->seq, seq + 1, seq + 2);
 	return 0;
 }
 
@@ -246,7 +290,7 @@ struct call {
 	__u32 program;
 	__u32 op;
 	__u32 without; /* the cause if no check is known to have failed */
-	__u32 id[2];
+	__u32 id[3];
 };
 
 static __noinline int ended(struct call *c)
@@ -262,9 +306,7 @@ static __noinline int ended(struct call *c)
 		return 0;
 	error = -c->ret;
 	refused = c->ret < 0 && c->ret > -4096;
-	if (refused)
-		refused = error < 64 ? c->errors & E(error) : error == EDQUOT || error == EUSERS;
-	if (!refused)
+	if (!refused || !(c->errors & KNOWN & E(error)))
 		goto out;
 	f.syscall = syscall_of(task);
 	f.cause = c->without;
@@ -288,7 +330,7 @@ static __noinline int ended(struct call *c)
 			f.dev = known->dev;
 		}
 	}
-	tell(&f, c->program, c->op, error);
+	tell(&f, c->program, c->op, error, c->id[2]);
 out:
 	if (known)
 		bpf_map_delete_elem(&failures, &id);
@@ -303,9 +345,17 @@ int denials_capable(unsigned long long *ctx)
 	int cap = ctx[2];
 	unsigned int opts = ctx[3];
 	struct task_struct *task = caller(EYAS_DENIALS_CAPABLE);
-	struct failed f = {};
+	struct failed f = {}, *before;
+	__u64 id = bpf_get_current_pid_tgid();
 
 	if (!task || opts & CAP_OPT_NOAUDIT || !(int)result(ctx))
+		return 0;
+	/* The capabilities that were once a part of CAP_SYS_ADMIN are asked for
+	 * first, and it after them: theirs is the name to tell. */
+	before = cap == CAP_SYS_ADMIN ? bpf_map_lookup_elem(&failures, &id) : NULL;
+	if (before && before->cause == EYAS_CAUSE_CAPABILITY && before->target == target->ns.inum &&
+	    before->detail >= CAP_PERFMON && before->detail <= CAP_CHECKPOINT_RESTORE &&
+	    before->syscall == syscall_of(task))
 		return 0;
 	f.cause = EYAS_CAUSE_CAPABILITY;
 	f.detail = cap;
@@ -315,32 +365,100 @@ int denials_capable(unsigned long long *ctx)
 	return 0;
 }
 
+/* What an id of a file system is through a mount: as it is, if the mount has no
+ * map. One that the map does not have is nobody's. */
+static __always_inline __u32 through(struct uid_gid_map *map, __u32 id)
+{
+	__u32 nr = map->nr_extents;
+
+	if (nr == 0 || nr > 5)
+		return id; /* none; or more than can be read here */
+#define EXTENT(i)                                                         \
+	if (nr > (i) && id - map->extent[i].first < map->extent[i].count) \
+		return map->extent[i].lower_first + (id - map->extent[i].first);
+	EXTENT(0)
+	EXTENT(1)
+	EXTENT(2)
+	EXTENT(3)
+	EXTENT(4)
+#undef EXTENT
+	return -1;
+}
+
+/* The owner of a file as the mount shows it. idmap is what the kernel passes. */
+static __always_inline void owner_of(struct failed *f, struct inode___owned *inode, void *idmap)
+{
+	f->id[0] = inode->i_uid.val;
+	f->id[1] = inode->i_gid.val;
+	if (!idmap || inode->i_sb->s_user_ns->level > 0)
+		return;
+	if (bpf_core_field_exists(((struct mnt_idmap___maps *)0)->uid_map)) {
+		struct mnt_idmap___maps *m = idmap;
+
+		f->id[0] = through(&m->uid_map, f->id[0]);
+		f->id[1] = through(&m->gid_map, f->id[1]);
+	} else {
+		struct user_namespace *ns = idmap;
+
+		if (bpf_core_field_exists(((struct mnt_idmap___owner *)0)->owner))
+			ns = ((struct mnt_idmap___owner *)idmap)->owner;
+		if (ns->level == 0)
+			return; /* the mount has no map */
+		f->id[0] = through(&ns->uid_map, f->id[0]);
+		f->id[1] = through(&ns->gid_map, f->id[1]);
+	}
+}
+
 /* privileged_wrt_inode_uidgid(ns, idmap, inode): no capability helps with files
  * of ids that the user namespace does not map. */
 SEC("fexit/privileged_wrt_inode_uidgid")
 int denials_owner(unsigned long long *ctx)
 {
 	struct user_namespace *ns = (void *)ctx[0];
+	void *idmap = (void *)ctx[1];
 	struct inode___owned *inode = (void *)ctx[2];
 	struct task_struct *task = caller(EYAS_DENIALS_OWNER);
-	struct failed f = {};
+	__u64 id = bpf_get_current_pid_tgid();
+	struct failed f = {}, *before;
 
 	if (!task || (__u8)result(ctx))
 		return 0;
 	f.cause = EYAS_CAUSE_OWNER;
 	f.target = ns->ns.inum;
 	f.target_level = ns->level;
-	f.id[0] = inode->i_uid.val;
-	f.id[1] = inode->i_gid.val;
 	f.inode = inode->i_ino;
 	f.dev = inode->i_sb->s_dev;
+	f.mode = inode->i_mode;
+	f.proc = inode->i_sb->s_magic == PROC_SUPER_MAGIC;
+	owner_of(&f, inode, idmap);
+	before = bpf_map_lookup_elem(&failures, &id);
+	if (before && before->reading == READING_ASKED && before->cause == EYAS_CAUSE_OWNER &&
+	    before->inode == f.inode && before->dev == f.dev && before->syscall == syscall_of(task))
+		f.reading = READING;
 	remember(task, &f);
 	return 0;
 }
 
+/* Whether a failed check of access to a file is the end of it. */
+static __always_inline bool final(struct failed *f)
+{
+	/* procfs lets a process at its own descriptors and threads all the same. */
+	if (f->proc)
+		return false;
+	for (int i = 0; i < 4; i++)
+		if (f->syscall == asking[i])
+			return false;
+	for (int i = 0; i < 2; i++)
+		if (f->syscall == executing[i] && f->reading == READING &&
+		    (f->mode & S_IFMT) == S_IFREG)
+			return false;
+	return true;
+}
+
 /* capable_wrt_inode_uidgid(idmap, inode, cap): CAP_DAC_OVERRIDE is asked for when
- * modes and ACLs have refused, and is the last resort but for reading. That a
- * user may not what an owner may is no news; that the owner is not mapped is. */
+ * modes and ACLs have refused, and is the last resort; to read, or to search a
+ * directory, CAP_DAC_READ_SEARCH is asked for before it. That a user may not what
+ * an owner may is no news; that the owner is not mapped is. */
 SEC("fexit/capable_wrt_inode_uidgid")
 int denials_access(unsigned long long *ctx)
 {
@@ -349,17 +467,20 @@ int denials_access(unsigned long long *ctx)
 	__u64 id = bpf_get_current_pid_tgid();
 	struct failed *f, copy;
 
-	if (!task || cap != CAP_DAC_OVERRIDE || (__u8)result(ctx))
+	if (!task || (cap != CAP_DAC_OVERRIDE && cap != CAP_DAC_READ_SEARCH) || (__u8)result(ctx))
 		return 0;
 	f = bpf_map_lookup_elem(&failures, &id);
 	if (!f || f->cause != EYAS_CAUSE_OWNER || f->syscall != syscall_of(task) || f->told)
 		return 0;
-	for (int i = 0; i < 4; i++)
-		if (f->syscall == asking[i])
-			return 0;
+	if (cap == CAP_DAC_READ_SEARCH) {
+		f->reading = READING_ASKED;
+		return 0;
+	}
+	if (!final(f))
+		return 0;
 	f->told = 1;
 	copy = *f;
-	return tell(&copy, EYAS_DENIALS_ACCESS, EYAS_DENIED_ACCESS, EACCES);
+	return tell(&copy, EYAS_DENIALS_ACCESS, EYAS_DENIED_ACCESS, EACCES, 0);
 }
 
 /* inc_ucount(ns, uid, type) returns NULL at a limit; which user namespace's, it
@@ -408,7 +529,7 @@ int denials_fork(unsigned long long *ctx)
 		return 0; /* the usual: what failed before is forgotten with the next call */
 	struct call c = {
 	    .ret = ret,
-	    .errors = RULES | E(EAGAIN) | E(ENOSPC),
+	    .errors = RULES | E(EAGAIN) | E(ENOSPC) | E(EUSERS),
 	    .program = EYAS_DENIALS_FORK,
 	    .op = EYAS_DENIED_FORK,
 	    .without = ret == -EAGAIN ? EYAS_CAUSE_PROCESSES : EYAS_CAUSE_OTHER,
@@ -441,12 +562,16 @@ int denials_fork(unsigned long long *ctx)
 #define PLAIN(name, call, program, op) \
 	SYSCALL(name, call, program, op, RULES, EYAS_CAUSE_OTHER, 0, 0)
 /* Calls that take ids of the caller's user namespace. */
-#define IDS(name, call, program, op, id0, id1)              \
-	SYSCALL(name, call, program, op, RULES | E(EINVAL), \
+#define IDS(name, call, program, op, id0, id1)                             \
+	SYSCALL(name, call, program, op, RULES | E(EINVAL) | E(EOVERFLOW), \
 		ret == -EINVAL ? EYAS_CAUSE_ID : EYAS_CAUSE_OTHER, id0, id1)
+/* Calls that make files, which belong to the caller. */
+#define MAKES(name, call, program, op)                         \
+	SYSCALL(name, call, program, op, RULES | E(EOVERFLOW), \
+		ret == -EOVERFLOW ? EYAS_CAUSE_ID : EYAS_CAUSE_OTHER, -1, -1)
 
-SYSCALL(unshare, "sys_unshare", EYAS_DENIALS_UNSHARE, EYAS_DENIED_UNSHARE, RULES | E(ENOSPC),
-	EYAS_CAUSE_OTHER, ARG(0), 0)
+SYSCALL(unshare, "sys_unshare", EYAS_DENIALS_UNSHARE, EYAS_DENIED_UNSHARE,
+	RULES | E(ENOSPC) | E(EUSERS), EYAS_CAUSE_OTHER, ARG(0), 0)
 SYSCALL(setns, "sys_setns", EYAS_DENIALS_SETNS, EYAS_DENIED_SETNS, RULES, EYAS_CAUSE_OTHER, ARG(1),
 	0)
 PLAIN(mount, "sys_mount", EYAS_DENIALS_MOUNT, EYAS_DENIED_MOUNT)
@@ -467,11 +592,11 @@ PLAIN(fchmod, "sys_fchmod", EYAS_DENIALS_FCHMOD, EYAS_DENIED_CHMOD)
 PLAIN(fchmodat, "sys_fchmodat", EYAS_DENIALS_FCHMODAT, EYAS_DENIED_CHMOD)
 /* Not the system calls of these: 6.1 has two functions of their name, one for
  * kernels without them, and a program can only be on a name that is unique. */
-#define SET_IDS(name, function, program_, op_, id0, id1)                          \
+#define SET_IDS(name, function, program_, op_, id0, id1, id2)                     \
 	SEC("fexit/" function)                                                    \
 	int denials_##name(unsigned long long *ctx)                               \
 	{                                                                         \
-		__u32 first = id0, second = id1;                                  \
+		__u32 first = id0, second = id1, third = id2;                     \
                                                                                   \
 		if (!caller(program_))                                            \
 			return 0;                                                 \
@@ -482,29 +607,32 @@ PLAIN(fchmodat, "sys_fchmodat", EYAS_DENIALS_FCHMODAT, EYAS_DENIED_CHMOD)
 		    .program = program_,                                          \
 		    .op = op_,                                                    \
 		    .without = ret == -EINVAL ? EYAS_CAUSE_ID : EYAS_CAUSE_OTHER, \
-		    .id = {first, second},                                        \
+		    .id = {first, second, third},                                 \
 		};                                                                \
 		return ended(&c);                                                 \
 	}
-SET_IDS(setuid, "__sys_setuid", EYAS_DENIALS_SETUID, EYAS_DENIED_SETUID, ctx[0], ctx[0])
-SET_IDS(setreuid, "__sys_setreuid", EYAS_DENIALS_SETREUID, EYAS_DENIED_SETUID, ctx[0], ctx[1])
-SET_IDS(setresuid, "__sys_setresuid", EYAS_DENIALS_SETRESUID, EYAS_DENIED_SETUID, ctx[0], ctx[1])
-SET_IDS(setgid, "__sys_setgid", EYAS_DENIALS_SETGID, EYAS_DENIED_SETGID, ctx[0], ctx[0])
-SET_IDS(setregid, "__sys_setregid", EYAS_DENIALS_SETREGID, EYAS_DENIED_SETGID, ctx[0], ctx[1])
-SET_IDS(setresgid, "__sys_setresgid", EYAS_DENIALS_SETRESGID, EYAS_DENIED_SETGID, ctx[0], ctx[1])
+SET_IDS(setuid, "__sys_setuid", EYAS_DENIALS_SETUID, EYAS_DENIED_SETUID, ctx[0], -1, -1)
+SET_IDS(setreuid, "__sys_setreuid", EYAS_DENIALS_SETREUID, EYAS_DENIED_SETUID, ctx[0], ctx[1], -1)
+SET_IDS(setresuid, "__sys_setresuid", EYAS_DENIALS_SETRESUID, EYAS_DENIED_SETUID, ctx[0], ctx[1],
+	ctx[2])
+SET_IDS(setgid, "__sys_setgid", EYAS_DENIALS_SETGID, EYAS_DENIED_SETGID, ctx[0], -1, -1)
+SET_IDS(setregid, "__sys_setregid", EYAS_DENIALS_SETREGID, EYAS_DENIED_SETGID, ctx[0], ctx[1], -1)
+SET_IDS(setresgid, "__sys_setresgid", EYAS_DENIALS_SETRESGID, EYAS_DENIED_SETGID, ctx[0], ctx[1],
+	ctx[2])
 
 IDS(setgroups, "sys_setgroups", EYAS_DENIALS_SETGROUPS, EYAS_DENIED_SETGROUPS, -1, -1)
-PLAIN(mknod, "sys_mknod", EYAS_DENIALS_MKNOD, EYAS_DENIED_MKNOD)
-PLAIN(mknodat, "sys_mknodat", EYAS_DENIALS_MKNODAT, EYAS_DENIED_MKNOD)
+MAKES(mknod, "sys_mknod", EYAS_DENIALS_MKNOD, EYAS_DENIED_MKNOD)
+MAKES(mknodat, "sys_mknodat", EYAS_DENIALS_MKNODAT, EYAS_DENIED_MKNOD)
 PLAIN(sethostname, "sys_sethostname", EYAS_DENIALS_SETHOSTNAME, EYAS_DENIED_HOSTNAME)
 PLAIN(setdomainname, "sys_setdomainname", EYAS_DENIALS_SETDOMAINNAME, EYAS_DENIED_HOSTNAME)
 PLAIN(chroot, "sys_chroot", EYAS_DENIALS_CHROOT, EYAS_DENIED_CHROOT)
 PLAIN(ptrace, "sys_ptrace", EYAS_DENIALS_PTRACE, EYAS_DENIED_PTRACE)
-PLAIN(bpf, "sys_bpf", EYAS_DENIALS_BPF, EYAS_DENIED_BPF)
+/* EACCES is what the verifier says of a program. */
+SYSCALL(bpf, "sys_bpf", EYAS_DENIALS_BPF, EYAS_DENIED_BPF, E(EPERM), EYAS_CAUSE_OTHER, 0, 0)
 PLAIN(perf, "sys_perf_event_open", EYAS_DENIALS_PERF, EYAS_DENIED_PERF)
-SYSCALL(add_key, "sys_add_key", EYAS_DENIALS_ADD_KEY, EYAS_DENIED_KEY, RULES,
+SYSCALL(add_key, "sys_add_key", EYAS_DENIALS_ADD_KEY, EYAS_DENIED_KEY, RULES | E(EDQUOT),
 	ret == -EDQUOT ? EYAS_CAUSE_KEYS : EYAS_CAUSE_OTHER, 0, 0)
-SYSCALL(keyctl, "sys_keyctl", EYAS_DENIALS_KEYCTL, EYAS_DENIED_KEY, RULES,
+SYSCALL(keyctl, "sys_keyctl", EYAS_DENIALS_KEYCTL, EYAS_DENIED_KEY, RULES | E(EDQUOT),
 	ret == -EDQUOT ? EYAS_CAUSE_KEYS : EYAS_CAUSE_OTHER, ARG(0), 0)
 SYSCALL(inotify_init, "sys_inotify_init", EYAS_DENIALS_INOTIFY_INIT, EYAS_DENIED_INOTIFY, E(EMFILE),
 	EYAS_CAUSE_OTHER, 0, 0)

@@ -30,7 +30,10 @@ func OpenDenials(o DenialOptions) (*DenialMonitor, error) {
 	if o.Rows > 0 {
 		spec.Maps[denialsMapDenials].MaxEntries = o.Rows
 	}
-	if err := spec.Variables[denialsVarAsking].Set(asking()); err != nil {
+	if err := errors.Join(
+		spec.Variables[denialsVarAsking].Set(asking()),
+		spec.Variables[denialsVarExecuting].Set([2]int32{unix.SYS_EXECVE, unix.SYS_EXECVEAT}),
+	); err != nil {
 		return nil, fmt.Errorf("set constants: %w", err)
 	}
 	m := &DenialMonitor{trampolines{spec: spec, rows: denialsMapDenials, infos: here(denialPrograms()), target: syscallFunction}}
@@ -137,7 +140,7 @@ type Denial struct {
 	UserNS      uint32 // inum of the process's
 	Target      uint32 // inum of the user namespace in which a capability was wanted, that does not map an owner, or at whose limit or above it is
 	TargetLevel uint32
-	IDs         [2]uint32 // see DenialCause
+	IDs         [3]uint32 // see DenialCause
 	Dev         uint32    // of the file; see OverlayKey.Device
 	Inode       uint64    // of the file; 0: not known
 	Syscall     int32     // number, of the node's architecture

@@ -53,7 +53,7 @@ enum eyas_denial_cause {
 };
 
 /* A refusal like it is a row already: it is counted there, and takes the place
- * of the last one. */
+ * of the last one. The cgroup in who is 0: which one it was makes no difference. */
 struct eyas_denial_key {
 	struct eyas_counts_key who;
 	__u16 op;
@@ -76,9 +76,10 @@ struct eyas_denial {
 	__u32 target; /* inum of the user namespace in which a capability was wanted, or whose limit
 			 it is */
 	__u32 target_level;
-	__u32 id[2];
+	__u32 id[3];
 	__s32 syscall;
 	char comm[16];
+	__u32 pad;
 };
 
 enum eyas_denial_program {

@@ -27,9 +27,10 @@ type denialsEyasDenial struct {
 	Userns      uint32
 	Target      uint32
 	TargetLevel uint32
-	Id          [2]uint32
+	Id          [3]uint32
 	Syscall     int32
 	Comm        [16]int8
+	Pad         uint32
 }
 
 type denialsEyasDenialCause uint32
@@ -169,8 +170,10 @@ type denialsFailed struct {
 	Target      uint32
 	TargetLevel uint32
 	Id          [2]uint32
-	Told        uint32
-	Pad         uint32
+	Told        uint16
+	Reading     uint16
+	Mode        uint16
+	Proc        uint16
 }
 
 // Names of all BPF objects in the ELF.
@@ -237,6 +240,7 @@ const (
 	denialsProgDenialsUmount        = "denials_umount"
 	denialsProgDenialsUnshare       = "denials_unshare"
 	denialsVarAsking                = "asking"
+	denialsVarExecuting             = "executing"
 	denialsVarLost                  = "lost"
 	denialsVarSeen                  = "seen"
 	denialsVarUnusedCause           = "unused_cause"
@@ -358,6 +362,7 @@ type denialsMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type denialsVariableSpecs struct {
 	Asking        *ebpf.VariableSpec `ebpf:"asking"`
+	Executing     *ebpf.VariableSpec `ebpf:"executing"`
 	Lost          *ebpf.VariableSpec `ebpf:"lost"`
 	Seen          *ebpf.VariableSpec `ebpf:"seen"`
 	UnusedCause   *ebpf.VariableSpec `ebpf:"unused_cause"`
@@ -401,6 +406,7 @@ func (m *denialsMaps) Close() error {
 // It can be passed to loadDenialsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type denialsVariables struct {
 	Asking        *ebpf.Variable `ebpf:"asking"`
+	Executing     *ebpf.Variable `ebpf:"executing"`
 	Lost          *ebpf.Variable `ebpf:"lost"`
 	Seen          *ebpf.Variable `ebpf:"seen"`
 	UnusedCause   *ebpf.Variable `ebpf:"unused_cause"`

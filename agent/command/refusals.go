@@ -18,7 +18,7 @@ import (
 )
 
 // errNothingRefused is exit status 1: there is no cause to tell.
-var errNothingRefused = errors.New("nothing of it was refused, as far as eyas has seen since the agent runs")
+var errNothingRefused = errors.New("nothing of it was refused, as far as eyas has seen since the agent runs (it does not see what a seccomp filter answers, nor 32-bit calls)")
 
 // followEvery is how often --follow asks: as often as the agent hears anew.
 const followEvery = time.Second

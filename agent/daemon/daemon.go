@@ -231,7 +231,7 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 // serve serves until ctx ends, then lets answers under way finish.
 func serve(l net.Listener, h http.Handler) func(context.Context) error {
 	return func(ctx context.Context) error {
-		s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+		s := &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second}
 		stop := context.AfterFunc(ctx, func() {
 			grace, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 			defer cancel()

@@ -16,7 +16,7 @@ import (
 )
 
 // tryLimit is for the whole trial, which starts about six processes.
-const tryLimit = 30 * time.Second
+const tryLimit = 45 * time.Second
 
 // tried is what checks of a trial look at.
 type tried struct {

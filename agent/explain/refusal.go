@@ -181,12 +181,12 @@ func owner(d identity.DenialAnswer) (cause, fix string) {
 	var who []string
 	if d.OwnerUID != nil {
 		if _, ok := d.UIDs.FromHost(*d.OwnerUID); !ok {
-			who = append(who, fmt.Sprintf("host uid %d", *d.OwnerUID))
+			who = append(who, ownerText("uid", uint32(*d.OwnerUID)))
 		}
 	}
 	if d.OwnerGID != nil {
 		if _, ok := d.GIDs.FromHost(*d.OwnerGID); !ok {
-			who = append(who, fmt.Sprintf("host gid %d", *d.OwnerGID))
+			who = append(who, ownerText("gid", uint32(*d.OwnerGID)))
 		}
 	}
 	if len(who) == 0 { // the map was not known, or has changed
@@ -196,6 +196,16 @@ func owner(d identity.DenialAnswer) (cause, fix string) {
 	fix = "on the node, chown the file to ids of that range, or mount it with an id map (mount -o X-mount.idmap, a volume of a pod with hostUsers: false); eyas explain path FILE --in CHAIN shows its ids at every level"
 	return cause, fix
 }
+
+// ownerText names an owner, as a mount shows it.
+func ownerText(what string, id uint32) string {
+	if id == unmappedID {
+		return "a " + what + " that the id map of its mount does not have"
+	}
+	return fmt.Sprintf("host %s %d", what, id)
+}
+
+const unmappedID = 4294967295 // INVALID_UID, include/linux/uidgid.h
 
 func unmapped(d identity.DenialAnswer) (cause, fix string) {
 	var who []string
@@ -208,6 +218,10 @@ func unmapped(d identity.DenialAnswer) (cause, fix string) {
 		if _, ok := d.GIDs.ToHost(*d.AskedGID); !ok {
 			who = append(who, fmt.Sprintf("gid %d is outside its map (%s)", *d.AskedGID, mapText(d.GIDs)))
 		}
+	}
+	if d.Error == "EOVERFLOW" {
+		return "its own uid or gid, which the new file would get, is not mapped in the user namespace that the file system is of",
+			"do it as a user who is mapped: nsenter --user, or --setuid and --setgid to one of eyas map CHAIN"
 	}
 	if len(who) == 0 {
 		who = append(who, fmt.Sprintf("an id that was asked for is outside its map (%s)", mapText(d.UIDs)))

@@ -9,6 +9,9 @@ import (
 // otherwise is of refusals for which the kernel asked for no capability, and met
 // no limit: what is left depends on the call.
 func otherwise(d identity.DenialAnswer) (cause, fix string) {
+	if d.CapabilityUnknown {
+		return "whether a capability was missing is not known here: the program that tells is missing", "eyas doctor node says why (hook denials_capable); the capability is likely the one that the call's manual names"
+	}
 	switch d.Op {
 	case "mount":
 		if d.Error == "EACCES" {

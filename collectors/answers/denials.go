@@ -20,6 +20,8 @@ type Refusals interface {
 	Records() []identity.DenialRecord
 	// Blind says why nothing is told here, "" if something is.
 	Blind() string
+	// Capabilities reports whether a missing capability is told as the cause.
+	Capabilities() bool
 }
 
 // DenialQuery asks for refusals; zero values ask for all.
@@ -50,23 +52,48 @@ func (a *Answers) Denials(ctx context.Context, q DenialQuery) ([]identity.Denial
 	if err := a.Refusals.Sync(time.Now()); err != nil {
 		return nil, fmt.Errorf("read refusals: %w", err)
 	}
+	blind := !a.Refusals.Capabilities()
 	out := []identity.DenialAnswer{}
-	for _, r := range a.Refusals.Records() {
-		if q.PID != 0 && r.PID != q.PID {
-			continue
-		}
+	for _, r := range a.asked(q, only) {
 		p, err := a.whoWas(r)
 		if err != nil {
 			return nil, err
 		}
 		a.Tracker.View(func(t *identity.Table, _ map[string]int) {
-			if d := identity.DescribeDenial(r, p, a.node(t), lookup{a, t}); only == "" || d.About(only) {
-				out = append(out, d)
-			}
+			d := identity.DescribeDenial(r, p, a.node(t), lookup{a, t})
+			d.CapabilityUnknown = blind && r.Cause == identity.DeniedOther
+			out = append(out, d)
 		})
 	}
 	slices.SortFunc(out, func(x, y identity.DenialAnswer) int { return y.Time.Compare(x.Time) })
 	return out, nil
+}
+
+// asked are the records that a query is about. A container is among those of
+// another if that is around it; each is looked for once.
+func (a *Answers) asked(q DenialQuery, only string) (all []identity.DenialRecord) {
+	records := a.Refusals.Records()
+	var start uint64 // of whoever has the pid now
+	inside := map[string]bool{"": only == ""}
+	a.Tracker.View(func(t *identity.Table, _ map[string]int) {
+		if p := t.Process(q.PID); p != nil {
+			start = p.Key.Start
+		}
+		for _, r := range records {
+			if _, ok := inside[r.Container]; ok {
+				continue
+			}
+			inside[r.Container] = only == "" || slices.ContainsFunc(identity.ChainOf(r.Container, lookup{a, t}), func(c identity.ContainerRecord) bool { return c.ID == only })
+		}
+	})
+	for _, r := range records {
+		switch {
+		case !inside[r.Container]:
+		case q.PID == 0, r.PID == q.PID && (start == 0 || r.Start == start):
+			all = append(all, r)
+		}
+	}
+	return all
 }
 
 // whoWas returns the process that was refused, if it lives or is remembered.

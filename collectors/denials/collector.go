@@ -9,6 +9,7 @@ package denials
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -84,6 +85,7 @@ type Collector struct {
 	rows       map[bpf.DenialKey]seen
 	slots      map[string]*sandbox
 	blind      string // why nothing is told
+	capable    bool   // a missing capability is told
 	unowned    uint64 // refusals of nobody's that the table knows
 }
 
@@ -103,6 +105,13 @@ func (c *Collector) Blind() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.blind
+}
+
+// Capabilities reports whether a missing capability is told as the cause.
+func (c *Collector) Capabilities() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.capable
 }
 
 // Run attaches the programs and takes over what they tell, until ctx ends. Where
@@ -149,4 +158,5 @@ func (c *Collector) attach() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.blind = blind
+	c.capable = slices.ContainsFunc(c.o.Source.Hooks(), func(h bpf.Hook) bool { return h.Name == bpf.DenialsCapable && h.State == bpf.HookActive })
 }

@@ -310,6 +310,9 @@ func TestBlind(t *testing.T) {
 	n.refuses = true
 	n.hooks = []bpf.Hook{{Name: "denials_fork", State: bpf.HookMissing, Reason: "load: operation not permitted"}}
 	c := New(Options{Source: n, Table: n, Log: zerolog.Nop()})
+	if c.Capabilities() {
+		t.Error("without the hook, missing capabilities are told")
+	}
 	if why := c.Blind(); why == "" {
 		t.Error("sees before it is attached")
 	}

@@ -22,7 +22,7 @@ type DenialRecord struct {
 	// wanted, or at whose limit, or one above it, the caller was. 0 is the node's.
 	TargetLevel int       `json:"target_level"`
 	Target      uint32    `json:"target_userns,omitempty"` // its inum
-	IDs         [2]uint32 `json:"ids"`                     // what they are depends on Op and Cause; see DenialAnswer
+	IDs         [3]uint32 `json:"ids"`                     // what they are depends on Op and Cause; see DenialAnswer
 	Device      string    `json:"device,omitempty"`        // of the file, major:minor
 	Inode       uint64    `json:"inode,omitempty"`         // of the file
 	First       time.Time `json:"first"`
@@ -53,12 +53,16 @@ type DenialAnswer struct {
 	// where none was.
 	AskedUID *UID `json:"asked_uid,omitempty"`
 	AskedGID *GID `json:"asked_gid,omitempty"`
-	// Owner of the file, on the host.
+	// Owner of the file, on the host, through the mount's id map if it has one;
+	// 4294967295: that does not have the owner.
 	OwnerUID *HostUID `json:"owner_uid,omitempty"`
 	OwnerGID *HostGID `json:"owner_gid,omitempty"`
 	Device   string   `json:"device,omitempty"`
 	Inode    uint64   `json:"inode,omitempty"`
 	Flags    uint32   `json:"flags,omitempty"` // of fork, unshare and setns
+	// CapabilityUnknown: of cause other, where no program tells which capability
+	// was missing, if one was.
+	CapabilityUnknown bool `json:"capability_unknown,omitempty"`
 	// UIDs and GIDs are the maps of the process's user namespace; empty where
 	// they are not known.
 	UIDs UIDMap `json:"uid_map"`
@@ -67,6 +71,7 @@ type DenialAnswer struct {
 
 // Operations and causes on which DescribeDenial depends; package bpf has all.
 const (
+	DeniedOther   = "other"
 	DeniedIDs     = "id_unmapped"
 	DeniedOwner   = "owner_unmapped"
 	noChange      = 4294967295 // chown(2), setresuid(2): leave it
@@ -122,20 +127,28 @@ func (a *DenialAnswer) askedFor(r DenialRecord) {
 			a.AskedGID = &gid
 		}
 	case r.Op == deniedSetuid:
-		for _, u := range []UID{UID(r.IDs[1]), uid} { // real, then effective, as far as asked for
-			if u != noChange {
-				a.AskedUID = &u
-			}
-		}
+		a.AskedUID = asked(r.IDs, func(u UID) bool { _, ok := a.UIDs.ToHost(u); return ok })
 	case r.Op == deniedSetgid:
-		for _, g := range []GID{gid, GID(r.IDs[0])} {
-			if g != noChange {
-				a.AskedGID = &g
-			}
-		}
+		a.AskedGID = asked(r.IDs, func(g GID) bool { _, ok := a.GIDs.ToHost(g); return ok })
 	case r.Op == deniedFork || r.Op == deniedUnshare || r.Op == deniedSetns:
 		a.Flags = r.IDs[0]
 	}
+}
+
+// asked returns which of the real, effective and saved ids that were asked for was
+// refused: one that is not mapped, or else the effective one, as far as given.
+func asked[T ~uint32](ids [3]uint32, mapped func(T) bool) (found *T) {
+	for _, i := range []int{2, 0, 1} {
+		if id := T(ids[i]); id != noChange {
+			found = &id
+		}
+	}
+	for _, n := range ids {
+		if id := T(n); id != noChange && !mapped(id) {
+			return &id
+		}
+	}
+	return found
 }
 
 // About reports whether a refusal was of a container, or one inside it, by its id.

@@ -19,6 +19,11 @@ var denialCases = []struct{ command, prints, want, says, hook string }{
 	{"chown 0:0 /tmp/eyas-node-file", "Operation not permitted", "chown EPERM owner_unmapped", "host uid 7 and host gid 7", ""},
 	{"cat /tmp/eyas-node-file", "Permission denied", "access EACCES owner_unmapped", "shows as 65534", ""},
 	{"chmod 644 /tmp/eyas-node-file", "Operation not permitted", "chmod EPERM other", "does not own the file", ""},
+	{"/tmp/busybox-eyas true", "", "", "", ""}, // may be executed and not read
+	{"/tmp/busybox-eyas ls /proc/self/fd", "0", "", "", ""}, // which nobody may look into, but itself
+	{"/tmp/busybox-eyas-shut true", "Permission denied", "access EACCES owner_unmapped", "host uid 7", ""},
+	{"cat /tmp/eyas-mapped/file", "Permission denied", "access EACCES owner_unmapped", "host uid 5007 and host gid 5007", idMapped},
+	{"echo root:5000:10 >s; busybox mount --bind s /etc/subuid; unshare --user sleep 1000 & newuidmap $! 0 5000 10; kill $!", "write to uid_map failed: Operation not permitted", "uid_map EPERM other", "the writer's user namespace does not map", ""},
 	{"mknod disk b 8 0", "Operation not permitted", "mknod EPERM capability CAP_MKNOD", "the node's user namespace", ""},
 	{"hostname other", "must be root", "sethostname EPERM capability CAP_SYS_ADMIN", "UTS namespace of its own", ""},
 	{"busybox mount -t ext4 /dev/vda /mnt", "denied", "mount EPERM capability CAP_SYS_ADMIN", "the node's user namespace", ""},
@@ -87,14 +92,7 @@ func TestDenials(t *testing.T) {
 			t.Errorf("%s is %s", name, state)
 		}
 	}
-	file := "/tmp/eyas-node-file"
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.Remove(file) })
-	if err := os.Chown(file, 7, 7); err != nil {
-		t.Fatal(err)
-	}
+	denialFiles(t, states)
 	cgroup, have := cgroupOfOwn(t, map[string]string{"pids.max": "50"})
 	s := startShell(t, cgroup, false)
 	chain := a.container(s.pid)

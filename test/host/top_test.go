@@ -33,7 +33,8 @@ func topRows(t *testing.T, a *agent) (outer, inner identity.StatsRow) {
 		all := ask[[]identity.StatsRow](t, a, "top")
 		for _, inner = range all {
 			for _, outer = range all {
-				if inner.Name == "sleep" && inner.Parent == outer.ID && strings.Contains(outer.Name, "limits") && outer.Processes == 3 && inner.Processes == 2 {
+				if inner.Name == "sleep" && inner.Parent == outer.ID && strings.Contains(outer.Name, "limits") && outer.Processes == 3 && inner.Processes == 2 &&
+					outer.Execs == 5 && inner.Execs == 3 {
 					return nil
 				}
 			}
@@ -79,7 +80,7 @@ func TestTop(t *testing.T) {
 	}
 	stdout, stderr, code := a.eyas("top", outer.ID, "--interval", "300ms")
 	if code != 0 || stderr != "" || strings.Count(stdout, "\n") != 3 || !strings.Contains(stdout, "\n"+outer.Name+" ▸ sleep   2 ") {
-		t.Errorf("a table: exits with %d, %s%s", code, stderr, stdout)
+		t.Errorf("a table of %q: exits with %d, %s%q", outer.Name, code, stderr, stdout)
 	}
 	a.Stop()
 	if stdout, stderr, code = a.eyas("top"); code != 1 || stdout != "" || !strings.Contains(stderr, "top needs a running agent") {

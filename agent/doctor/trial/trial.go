@@ -30,9 +30,9 @@ const (
 const (
 	maxAnswer = 64 << 10
 	maxWords  = 1 << 10
-	toolTime  = 5 * time.Second
+	toolTime  = 10 * time.Second
 	pipeTime  = time.Second      // for those who keep a tool's pipe
-	insideEnd = 20 * time.Second // for all of inside
+	insideEnd = 30 * time.Second // for all of inside
 	hostEnd   = 5 * time.Second  // for host to clean up
 )
 
