@@ -253,6 +253,9 @@ static __noinline int tell(struct failed *f, __u32 program, __u32 op, __u32 erro
 		row = bpf_map_lookup_elem(&denials, &key);
 	}
 	if (!row) {
+		/* In a register: of what it has spilled the compiler checks one copy
+		 * and uses another, which verifiers before 6.3 do not connect. */
+		asm volatile("" : "+r"(program));
 		if (program < EYAS_DENIALS_PROGRAMS)
 			__sync_fetch_and_add(&lost[program], 1);
 		return 0;

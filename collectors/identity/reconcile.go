@@ -35,8 +35,10 @@ const (
 //
 // The kernel shows a new process shortly before it tells of it (copy_process
 // attaches the pid, then traces), and a dead one shortly before it tells of
-// that (do_exit counts signal->live down, then traces). Unless sure, such are
-// therefore drift only when the next Reconcile finds them still untold.
+// that (do_exit counts signal->live down, then traces); and one that the
+// snapshot lacked may have told its death after the ring was drained, before it
+// was asked about. Unless sure, such are therefore drift only when the next
+// Reconcile finds them still untold.
 func (t *Table) Reconcile(snapshot []*bpf.Process, began uint64, exited map[ProcessKey]bool, ask func(*Process) Liveness, sure bool) Drift {
 	d := Drift{Missing: len(t.untold)}
 	t.untold = map[ProcessKey]bool{}
@@ -69,14 +71,12 @@ func (t *Table) Reconcile(snapshot []*bpf.Process, began uint64, exited map[Proc
 		if seen[p.Key] || p.First >= began {
 			continue
 		}
-		switch ask(p) {
-		case Alive:
+		if ask(p) == Alive {
 			continue
-		case Dying:
-			if !sure && !dying[p.Key] {
-				t.dying[p.Key] = true
-				continue
-			}
+		}
+		if !sure && !dying[p.Key] {
+			t.dying[p.Key] = true
+			continue
 		}
 		d.Stale++
 		t.remove(p, began)

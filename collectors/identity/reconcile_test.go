@@ -57,7 +57,15 @@ func TestReconcile(t *testing.T) {
 		"exit drained meanwhile": {[]snapshot{{tasks: []*bpf.Process{task(50, 100), task(51, 110)}, before: []any{exit(51, 110, 999)},
 			exited: map[ProcessKey]bool{{51, 110}: true}}}, map[HostPID]string{50: "p10"}, nil},
 		"hidden by an exec": {[]snapshot{{tasks: []*bpf.Process{task(50, 100)}, sure: true}}, all, []HostPID{51}},
-		"dead": {[]snapshot{{tasks: []*bpf.Process{task(50, 100)}, says: map[HostPID]Liveness{51: Dead}, want: Drift{Stale: 1}}},
+		"dead": {[]snapshot{
+			{tasks: []*bpf.Process{task(50, 100)}, says: map[HostPID]Liveness{51: Dead}},
+			{tasks: []*bpf.Process{task(50, 100)}, says: map[HostPID]Liveness{51: Dead}, want: Drift{Stale: 1}},
+		}, map[HostPID]string{50: "p10"}, []HostPID{51, 51}},
+		"dead, then told": {[]snapshot{
+			{tasks: []*bpf.Process{task(50, 100)}, says: map[HostPID]Liveness{51: Dead}},
+			{tasks: []*bpf.Process{task(50, 100)}, before: []any{exit(51, 110, 900)}},
+		}, map[HostPID]string{50: "p10"}, []HostPID{51}},
+		"dead, when sure": {[]snapshot{{tasks: []*bpf.Process{task(50, 100)}, says: map[HostPID]Liveness{51: Dead}, sure: true, want: Drift{Stale: 1}}},
 			map[HostPID]string{50: "p10"}, []HostPID{51}},
 		"dying, then told": {[]snapshot{
 			{tasks: []*bpf.Process{task(50, 100)}, says: map[HostPID]Liveness{51: Dying}},

@@ -123,6 +123,7 @@ func TestNamerRetries(t *testing.T) {
 	check(t, "given up", ":", named(tr)[100])
 	k.do(func(k *kernel) { k.tasks = nil })
 	step(asked)
+	step(asked) // nobody told of their deaths
 	check(t, "kept of the gone", 0, len(n.tries)+len(n.wait))
 }
 

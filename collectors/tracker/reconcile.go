@@ -48,7 +48,8 @@ func (t *Tracker) reconcile(why cause) error {
 		t.exited = nil
 		t.revive(snapshot)
 	}
-	sure := why == first || why == afterLoss
+	// A table that a loss made wrong is mended at once.
+	sure := why == first || why == afterLoss || lostBefore != t.lossSeen
 	drift := t.o.Table.Reconcile(snapshot, began, t.exited, t.alive, sure)
 	t.countZombies(snapshot)
 	t.settle()

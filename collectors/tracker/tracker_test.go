@@ -92,13 +92,13 @@ func TestDrift(t *testing.T) {
 			func(k *kernel) { k.tasks = append(k.tasks, task(102, 1, 100)) }, nil, Stats{Adopted: 1}, Stats{Adopted: 1}, 3,
 		},
 		"died and never told": {
-			func(k *kernel) { k.tasks = base[:1] }, nil, Stats{Drift: 1}, Stats{Drift: 1}, 1,
+			func(k *kernel) { k.tasks = base[:1] }, nil, Stats{}, Stats{Drift: 1}, 1,
 		},
 		"its pid is another's": {
 			func(k *kernel) {
 				k.tasks = base[:1]
 				k.task[101] = func() (*bpf.Process, error) { p := task(101, 1, 100); p.Start++; return p, nil }
-			}, nil, Stats{Drift: 1}, Stats{Drift: 1}, 1,
+			}, nil, Stats{}, Stats{Drift: 1}, 1,
 		},
 		"died and told": {
 			func(k *kernel) { k.tasks, k.ring = base[:1], append(k.ring, exit(101)) }, nil, Stats{Events: 1}, Stats{Events: 1}, 1,
@@ -106,6 +106,10 @@ func TestDrift(t *testing.T) {
 		"died and told after the snapshot": {
 			func(k *kernel) { k.during = func(k *kernel) { k.ring, k.during = append(k.ring, exit(101)), nil } },
 			func(k *kernel) { k.tasks = base[:1] }, Stats{Events: 1}, Stats{Events: 1}, 1,
+		},
+		"died and told after the ring was drained": {
+			func(k *kernel) { k.tasks = base[:1] },
+			func(k *kernel) { k.ring = append(k.ring, exit(101)) }, Stats{}, Stats{Events: 1}, 1,
 		},
 		"dying, then told": {
 			func(k *kernel) { k.tasks, k.task[101] = base[:1], dying },
