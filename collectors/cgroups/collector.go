@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/eyas-agent/eyas/collectors/fold"
 	"github.com/eyas-agent/eyas/collectors/identity"
 )
 
@@ -36,32 +37,20 @@ type Options struct {
 type Collector struct {
 	o      Options
 	mu     sync.Mutex
-	slots  map[string]*sandbox // by the outermost container's id
-	begin  int                 // the read that the last scrape had no time for
-	looked bool                // for controllers
-}
-
-// sandbox is what must stay the same from scrape to scrape for one outermost
-// container: who has series, and what those without have added up to.
-type sandbox struct {
-	own     map[string]bool
-	folded  map[string]sums // by container
-	retired sums            // of folded ones that are gone
-	others  bool            // there is, or was, a remainder
+	nested *fold.Series[sums]
+	begin  int  // the read that the last scrape had no time for
+	looked bool // for controllers
 }
 
 // New returns a Collector.
 func New(o Options) *Collector {
-	if o.MaxNested <= 0 {
-		o.MaxNested = 50
-	}
 	if o.MaxReads <= 0 {
 		o.MaxReads = 2000
 	}
 	if o.MaxTime <= 0 {
 		o.MaxTime = 2 * time.Second
 	}
-	return &Collector{o: o, slots: map[string]*sandbox{}}
+	return &Collector{o: o, nested: fold.New(o.MaxNested, (*sums).add)}
 }
 
 // place is a container with a cgroup of its own.
@@ -80,30 +69,22 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	c.look()
 	start := time.Now()
 	places := c.places()
-	sum := map[string]*remainder{}
-	for outer, box := range c.slots {
-		if box.others {
-			sum[outer] = &remainder{sums: box.retired}
-		}
-	}
+	memory := map[string]uint64{} // of what is folded, by the outermost container's id
 	unread := c.read(places, c.begin, func(p *place, s *Stats) {
 		switch {
 		case p.own:
 			emit(ch, p, s)
 		case p.top:
-			c.slots[p.outer].folded[p.id] = sumsOf(s)
-			sum[p.outer].memory += memoryOf(s)
+			c.nested.Set(p.outer, p.id, sumsOf(s))
+			memory[p.outer] += memoryOf(s)
 		}
 	})
 	if unread > 0 {
 		// Where this scrape stops the next one begins.
 		c.begin = (len(places) - unread + c.begin) % len(places)
 	}
-	for outer, r := range sum {
-		for _, n := range c.slots[outer].folded {
-			r.add(n)
-		}
-		r.emit(ch, outer)
+	for outer, r := range c.nested.Remainders() {
+		emitRemainder(ch, outer, r.Sum, memory[outer])
 	}
 	ch <- prometheus.MustNewConstMetric(descUnread, prometheus.GaugeValue, float64(unread))
 	ch <- prometheus.MustNewConstMetric(descTime, prometheus.GaugeValue, time.Since(start).Seconds())
@@ -144,31 +125,19 @@ func (c *Collector) Totals(want func(*identity.Container) bool) map[string]Stats
 }
 
 // places returns the containers that have a cgroup of their own, and decides who
-// has series. Once decided it stays: a counter that moved would seem to be reset.
+// has series. What folded ones counted that are gone stays in the remainder as it
+// was read last: their cgroups are gone, too.
 func (c *Collector) places() (out []place) {
 	c.o.Table.View(func(t *identity.Table, _ map[string]int) {
-		c.retire(t)
+		c.nested.Retire(func(id string) bool { return t.Container(id) != nil }, nil)
 		for _, x := range t.Containers() {
 			if !hasCgroup(x) {
 				continue
 			}
 			outer := x.Outer()
-			box := c.slots[outer.ID]
-			if box == nil {
-				box = &sandbox{own: map[string]bool{}, folded: map[string]sums{}}
-				c.slots[outer.ID] = box
-			}
-			p := place{id: x.ID, outer: outer.ID, level: x.Level, path: x.Root, own: x == outer || box.own[x.ID]}
-			if _, folded := box.folded[x.ID]; !p.own && !folded && len(box.own) < c.o.MaxNested {
-				box.own[x.ID], p.own = true, true
-			}
-			if !p.own {
-				box.others = true
-				p.top = c.isTop(x, box)
-				if _, folded := box.folded[x.ID]; p.top && !folded {
-					box.folded[x.ID] = sums{} // from now on
-				}
-			}
+			p := place{id: x.ID, outer: outer.ID, level: x.Level, path: x.Root}
+			p.own = x == outer || c.nested.Own(outer.ID, x.ID)
+			p.top = !p.own && c.isTop(x, outer)
 			out = append(out, p)
 		}
 	})
@@ -183,35 +152,13 @@ func hasCgroup(x *identity.Container) bool {
 
 // isTop reports whether the numbers of a container without series are in those
 // of no other one: a cgroup's are in those of the cgroups around it.
-func (c *Collector) isTop(x *identity.Container, box *sandbox) bool {
+func (c *Collector) isTop(x, outer *identity.Container) bool {
 	for p := x.Parent; p != nil; p = p.Parent {
-		if _, folded := box.folded[p.ID]; folded && strings.HasPrefix(x.Root, p.Root+"/") {
+		if c.nested.Folded(outer.ID, p.ID) && strings.HasPrefix(x.Root, p.Root+"/") {
 			return false
 		}
 	}
 	return true
-}
-
-// retire frees the slots of containers that are gone. What folded ones counted
-// stays in the remainder.
-func (c *Collector) retire(t *identity.Table) {
-	for outer, box := range c.slots {
-		if t.Container(outer) == nil {
-			delete(c.slots, outer)
-			continue
-		}
-		for id := range box.own {
-			if t.Container(id) == nil {
-				delete(box.own, id)
-			}
-		}
-		for id, n := range box.folded {
-			if t.Container(id) == nil {
-				box.retired.add(n)
-				delete(box.folded, id)
-			}
-		}
-	}
 }
 
 // look says once which controllers are not there.

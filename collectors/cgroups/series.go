@@ -5,10 +5,12 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/eyas-agent/eyas/collectors/fold"
 )
 
 // Other is the nested label of what has no series of its own.
-const Other = "_other"
+const Other = fold.Other
 
 var labels = []string{"namespace", "pod", "container", "nested", "level"}
 
@@ -170,17 +172,12 @@ func (s series) counters(n sums) {
 	}
 }
 
-// remainder is what the nested containers without series come to. Limits and
-// pressure do not add up.
-type remainder struct {
-	sums
-	memory uint64
-}
-
-func (r *remainder) emit(ch chan<- prometheus.Metric, outer string) {
+// emitRemainder tells what the nested containers without series come to. Limits
+// and pressure do not add up.
+func emitRemainder(ch chan<- prometheus.Metric, outer string, n sums, memory uint64) {
 	s := series{ch, []string{"", "", outer, Other, "2"}}
-	if r.events != nil {
-		s.gauge(descMemory, float64(r.memory))
+	if n.events != nil {
+		s.gauge(descMemory, float64(memory))
 	}
-	s.counters(r.sums)
+	s.counters(n)
 }

@@ -35,8 +35,8 @@ func TestTotals(t *testing.T) {
 				t.Errorf("%s (-want +got):\n%s", name, d)
 			}
 		}
-		if c.begin != 0 || len(c.slots) != 0 {
-			t.Errorf("%s: a scrape begins at %d with %d slots", name, c.begin, len(c.slots))
+		if c.begin != 0 || c.nested.Len() != 0 {
+			t.Errorf("%s: a scrape begins at %d with %d slots", name, c.begin, c.nested.Len())
 		}
 	}
 }

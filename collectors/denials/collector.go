@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/eyas-agent/eyas/bpf"
+	"github.com/eyas-agent/eyas/collectors/fold"
 	"github.com/eyas-agent/eyas/collectors/identity"
 )
 
@@ -83,21 +84,22 @@ type Collector struct {
 	mu         sync.Mutex
 	containers map[string]*container
 	rows       map[bpf.DenialKey]seen
-	slots      map[string]*sandbox
-	blind      string // why nothing is told
-	capable    bool   // a missing capability is told
-	unowned    uint64 // refusals of nobody's that the table knows
+	nested     *fold.Series[causes]
+	fresh      map[string]bool // live containers whose counts grew since they were placed
+	blind      string          // why nothing is told
+	capable    bool            // a missing capability is told
+	unowned    uint64          // refusals of nobody's that the table knows
 }
 
 // New returns a Collector; Run attaches its programs.
 func New(o Options) *Collector {
-	if o.MaxNested <= 0 {
-		o.MaxNested = 50
-	}
 	if o.Every <= 0 {
 		o.Every = time.Second
 	}
-	return &Collector{o: o, containers: map[string]*container{}, rows: map[bpf.DenialKey]seen{}, slots: map[string]*sandbox{}, blind: "the programs are not attached yet"}
+	return &Collector{
+		o: o, containers: map[string]*container{}, rows: map[bpf.DenialKey]seen{}, nested: fold.New(o.MaxNested, (*causes).add),
+		fresh: map[string]bool{}, blind: "the programs are not attached yet",
+	}
 }
 
 // Blind says why nothing is told here; "" if something is.

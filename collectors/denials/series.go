@@ -6,11 +6,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/eyas-agent/eyas/collectors/fold"
 	"github.com/eyas-agent/eyas/collectors/identity"
 )
-
-// Other is the nested label of what has no series of its own.
-const Other = "_other"
 
 var (
 	descDenials = prometheus.NewDesc("eyas_denials_total",
@@ -34,19 +32,16 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 // causes adds up refusals by cause.
 type causes map[string]uint64
 
-func (s causes) add(o causes) {
-	for k, n := range o {
-		s[k] += n
-	}
-}
+// other is the cause of what is told no more of than its number.
+const other = "other"
 
-// sandbox is what must stay the same from scrape to scrape for one outermost
-// container: who has series, and what those without have added up to.
-type sandbox struct {
-	own     map[string]bool
-	folded  map[string]causes // by container
-	retired causes            // of folded ones that are gone
-	others  bool              // there is, or was, a remainder
+func (s *causes) add(o causes) {
+	if *s == nil {
+		*s = causes{}
+	}
+	for k, n := range o {
+		(*s)[k] += n
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -67,32 +62,20 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	c.o.Table.View(func(t *identity.Table, _ map[string]int) {
-		c.retire(t)
 		for _, x := range t.Containers() {
 			n, outer := c.causes(x.ID), x.Outer()
 			switch {
 			case n == nil: // nothing was refused, no series
 			case x == outer:
 				emit(x.ID, "", x.Level, n)
-			case c.hasOwn(x, outer):
+			case c.nested.Own(outer.ID, x.ID):
 				emit(outer.ID, x.ID, x.Level, n)
-			default:
-				box := c.slots[outer.ID]
-				box.folded[x.ID], box.others = n, true
 			}
 		}
 	})
-	for id, box := range c.slots {
-		if !box.others {
-			continue
-		}
-		sum := causes{}
-		sum.add(box.retired)
-		for _, n := range box.folded {
-			sum.add(n)
-		}
-		emit(id, Other, 2, sum)
-		ch <- prometheus.MustNewConstMetric(descFolded, prometheus.GaugeValue, float64(len(box.folded)), "", "", id)
+	for id, r := range c.nested.Remainders() {
+		emit(id, fold.Other, 2, r.Sum)
+		ch <- prometheus.MustNewConstMetric(descFolded, prometheus.GaugeValue, float64(r.Folded), "", "", id)
 	}
 }
 
@@ -106,43 +89,40 @@ func (c *Collector) causes(id string) causes {
 		n[r.Cause] += r.Count
 	}
 	if box.other > 0 {
-		n["other"] += box.other
+		n[other] += box.other
 	}
 	return n
 }
 
-// retire frees the slots of containers that are gone. What folded ones counted
-// stays in the remainder.
+// retire gives to the remainders what folded containers that are gone were
+// refused to the end.
 func (c *Collector) retire(t *identity.Table) {
-	for outer, box := range c.slots {
-		if t.Container(outer) == nil {
-			delete(c.slots, outer)
-			continue
-		}
-		for id := range box.own {
-			if t.Container(id) == nil {
-				delete(box.own, id)
-			}
-		}
-		for id, n := range box.folded {
-			if t.Container(id) == nil {
-				box.retired.add(n)
-				delete(box.folded, id)
-			}
-		}
-	}
+	c.nested.Retire(
+		func(id string) bool { return t.Container(id) != nil },
+		func(id string) (causes, bool) { n := c.causes(id); return n, n != nil })
 }
 
-// hasOwn reports whether a nested container has series of its own. Once decided
-// it stays: a counter that moved would seem to be reset.
-func (c *Collector) hasOwn(x, outer *identity.Container) bool {
-	box := c.slots[outer.ID]
-	if box == nil {
-		box = &sandbox{own: map[string]bool{}, folded: map[string]causes{}, retired: causes{}}
-		c.slots[outer.ID] = box
+// place decides of nested containers that were refused something whether they
+// have series, and brings the remainders up to what the others were.
+func (c *Collector) place(t *identity.Table) {
+	if len(c.fresh) == 0 {
+		return
 	}
-	if _, folded := box.folded[x.ID]; !folded && len(box.own) < c.o.MaxNested {
-		box.own[x.ID] = true
+	for _, x := range t.Containers() {
+		if outer := x.Outer(); c.fresh[x.ID] && x != outer && !c.nested.Own(outer.ID, x.ID) {
+			c.nested.Set(outer.ID, x.ID, c.causes(x.ID))
+		}
 	}
-	return box.own[x.ID]
+	clear(c.fresh)
+}
+
+// grew notes that a container was refused something n times more.
+func (c *Collector) grew(x *identity.Container, cause string, n uint64) {
+	switch {
+	case n == 0:
+	case x.Gone():
+		c.nested.Late(x.Outer().ID, x.ID, causes{cause: n})
+	default:
+		c.fresh[x.ID] = true
+	}
 }

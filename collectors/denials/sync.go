@@ -28,6 +28,8 @@ func (c *Collector) Sync(now time.Time) error {
 				rested = append(rested, k)
 			}
 		}
+		c.retire(t)
+		c.place(t)
 		c.bury(t, now)
 	})
 	for k := range c.rows {
@@ -40,7 +42,10 @@ func (c *Collector) Sync(now time.Time) error {
 		if err != nil {
 			return err
 		}
-		c.o.Table.View(func(t *identity.Table, _ map[string]int) { c.merge(t, k, last, now, full) })
+		c.o.Table.View(func(t *identity.Table, _ map[string]int) {
+			c.merge(t, k, last, now, full)
+			c.place(t)
+		})
 		delete(c.rows, k)
 	}
 	return nil
@@ -94,6 +99,7 @@ func (c *Collector) add(t *identity.Table, x *identity.Container, k bpf.DenialKe
 	if r == nil {
 		if len(box.kinds) >= maxKinds {
 			box.other += n
+			c.grew(x, other, n)
 			return
 		}
 		r = &identity.DenialRecord{
@@ -108,6 +114,7 @@ func (c *Collector) add(t *identity.Table, x *identity.Container, k bpf.DenialKe
 		box.kinds[key] = r
 	}
 	r.Count += n
+	c.grew(x, r.Cause, n)
 	at := c.o.Clock.At(d.Time)
 	if d.Time == 0 || at.Before(r.Time) { // another cgroup's row has a later one
 		return

@@ -30,3 +30,21 @@ func (r *recent) add(c *Container) {
 // Gone returns the container that had this pid namespace as its own, if it ended
 // lately; nil when it lives, or is not known any more.
 func (t *Table) Gone(pidns NSKey) *Container { return t.recent.by[pidns] }
+
+// Counted returns the id of the container that what the kernel counts for these
+// innermost namespaces is of, also if it ended lately; "" when none is known. was
+// is what it returned before. That stays, unless another container lives that has
+// this very user namespace: what one has counted is not another's after its end.
+func (t *Table) Counted(pidns NSKey, userns uint32, usernsID uint64, was string) string {
+	x := t.Owner(pidns, userns, usernsID)
+	switch {
+	case was != "" && (x == nil || x.UserNS.Key.Inum != userns):
+		return was
+	case x != nil:
+		return x.ID
+	}
+	if x = t.Gone(pidns); x != nil {
+		return x.ID
+	}
+	return ""
+}

@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/eyas-agent/eyas/bpf"
+	"github.com/eyas-agent/eyas/collectors/fold"
 	"github.com/eyas-agent/eyas/collectors/identity"
 )
 
@@ -50,23 +51,21 @@ type Options struct {
 
 // Collector is a prometheus.Collector; safe for concurrent use.
 type Collector struct {
-	o     Options
-	mu    sync.Mutex
-	taken map[string]totals // by container: what rows held that are not in the kernel any more
-	slots map[string]*sandbox
-	rests map[bpf.OverlayKey]rest
-	users map[string]bool // containers that use overlays, at the last sweep
-	roots map[string]root // by container
-	look  func(proc string, init identity.ProcessKey) (root, bool, error)
-	stuck atomic.Int32 // looks at roots that do not come back
-	said  string       // what was last logged of the hooks
+	o      Options
+	mu     sync.Mutex
+	taken  map[string]totals // by container: what rows held that are not in the kernel any more
+	nested *fold.Series[totals]
+	owners map[bpf.OverlayKey]string // whose the rows were at the last look
+	rests  map[bpf.OverlayKey]rest
+	users  map[string]bool // containers that use overlays, at the last sweep
+	roots  map[string]root // by container
+	look   func(proc string, init identity.ProcessKey) (root, bool, error)
+	stuck  atomic.Int32 // looks at roots that do not come back
+	said   string       // what was last logged of the hooks
 }
 
 // New returns a Collector; Run attaches its programs.
 func New(o Options) *Collector {
-	if o.MaxNested <= 0 {
-		o.MaxNested = 50
-	}
 	if o.Every <= 0 {
 		o.Every = 30 * time.Second
 	}
@@ -76,7 +75,7 @@ func New(o Options) *Collector {
 	if o.Drive == nil {
 		o.Drive = Drive
 	}
-	return &Collector{o: o, taken: map[string]totals{}, slots: map[string]*sandbox{}, rests: map[bpf.OverlayKey]rest{}, look: lookAtRoot}
+	return &Collector{o: o, taken: map[string]totals{}, nested: fold.New(o.MaxNested, (*totals).add), rests: map[bpf.OverlayKey]rest{}, look: lookAtRoot}
 }
 
 // Run attaches the programs as soon as the kernel has overlay, takes rows that

@@ -165,7 +165,7 @@ func TestSeriesAreBounded(t *testing.T) {
 		n.die(pid)
 	}
 	equal(t, "series die with their sandbox", map[string]float64{}, readBytes(t, c))
-	equal(t, "and so does what is kept of it", 0, len(c.slots))
+	equal(t, "and so does what is kept of it", 0, c.nested.Len())
 }
 
 func TestRestingRowsAreTaken(t *testing.T) {

@@ -6,11 +6,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/eyas-agent/eyas/bpf"
+	"github.com/eyas-agent/eyas/collectors/fold"
 	"github.com/eyas-agent/eyas/collectors/identity"
 )
-
-// Other is the nested label of what has no series of its own.
-const Other = "_other"
 
 var labels = []string{"namespace", "pod", "container", "nested", "level", "depth", "driver"}
 
@@ -68,10 +66,8 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 			emit(ch, []string{"", "", s.container, s.nested, strconv.Itoa(s.level), strconv.Itoa(int(depth)), "overlay"}, &n)
 		}
 	}
-	for id, box := range c.slots {
-		if box.others {
-			ch <- prometheus.MustNewConstMetric(descFolded, prometheus.GaugeValue, float64(len(box.folded)), "", "", id)
-		}
+	for id, r := range c.nested.Remainders() {
+		ch <- prometheus.MustNewConstMetric(descFolded, prometheus.GaugeValue, float64(r.Folded), "", "", id)
 	}
 }
 
@@ -82,81 +78,45 @@ type series struct {
 	numbers           totals
 }
 
-// sandbox is what must stay the same from scrape to scrape for one outermost
-// container: who has series, and what those without have added up to.
-type sandbox struct {
-	own     map[string]bool
-	folded  map[string]totals // by container
-	retired totals            // of folded ones that are gone
-	others  bool              // there is, or was, a remainder
-}
-
 func (c *Collector) gather(rows map[bpf.OverlayKey]bpf.Overlay) (out []*series) {
 	c.o.Table.View(func(t *identity.Table, _ map[string]int) {
-		all := c.totals(t, rows)
-		c.retire(t)
+		all := c.fold(t, rows)
 		for _, x := range t.Containers() {
 			n, outer := all[x.ID], x.Outer()
 			switch {
 			case n == nil: // no I/O, no series
 			case x == outer:
 				out = append(out, &series{container: x.ID, level: x.Level, numbers: n})
-			case c.hasOwn(x, outer):
+			case c.nested.Own(outer.ID, x.ID):
 				out = append(out, &series{container: outer.ID, nested: x.ID, level: x.Level, numbers: n})
-			default:
-				box := c.slots[outer.ID]
-				box.folded[x.ID], box.others = n, true
 			}
 		}
 	})
-	for id, box := range c.slots {
-		if !box.others {
-			continue
-		}
-		o := &series{container: id, nested: Other, level: 2, numbers: totals{}}
-		o.numbers.add(box.retired)
-		for _, n := range box.folded {
-			o.numbers.add(n)
-		}
-		out = append(out, o)
+	for id, r := range c.nested.Remainders() {
+		out = append(out, &series{container: id, nested: fold.Other, level: 2, numbers: r.Sum})
 	}
 	return out
 }
 
-// retire frees the slots of containers that are gone. What folded ones counted
-// stays in the remainder.
-func (c *Collector) retire(t *identity.Table) {
-	for outer, box := range c.slots {
-		if t.Container(outer) == nil {
-			delete(c.slots, outer)
-			continue
-		}
-		for id := range box.own {
-			if t.Container(id) == nil {
-				delete(box.own, id)
-			}
-		}
-		for id, n := range box.folded {
-			if t.Container(id) == nil {
-				box.retired.add(n)
-				delete(box.folded, id)
-			}
+// fold returns the totals of each container, and brings the remainders up to
+// them. What is kept of containers that are gone goes there, too, or is
+// forgotten. The table's lock is held.
+func (c *Collector) fold(t *identity.Table, rows map[bpf.OverlayKey]bpf.Overlay) map[string]totals {
+	all := c.totals(t, rows)
+	alive := func(id string) bool { return t.Container(id) != nil }
+	c.nested.Retire(alive, func(id string) (totals, bool) { n, ok := all[id]; return n, ok })
+	for id := range c.taken {
+		if !alive(id) {
+			delete(c.taken, id)
 		}
 	}
-}
-
-// hasOwn reports whether a nested container has series of its own. Once decided
-// it stays: a counter that moved would seem to be reset.
-func (c *Collector) hasOwn(x, outer *identity.Container) bool {
-	box := c.slots[outer.ID]
-	if box == nil {
-		box = &sandbox{own: map[string]bool{}, folded: map[string]totals{}, retired: totals{}}
-		c.slots[outer.ID] = box
+	for _, x := range t.Containers() {
+		n, outer := all[x.ID], x.Outer()
+		if n != nil && x != outer && !c.nested.Own(outer.ID, x.ID) {
+			c.nested.Set(outer.ID, x.ID, n)
+		}
 	}
-	if _, folded := box.folded[x.ID]; !folded && len(box.own) < c.o.MaxNested {
-		box.own[x.ID] = true
-	}
-	return box.own[x.ID]
+	return all
 }
 
 func (c *Collector) emitRoot(ch chan<- prometheus.Metric, s *series) {

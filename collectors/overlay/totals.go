@@ -12,11 +12,14 @@ import (
 // of an overlay upon an overlay is one at each.
 type totals map[uint16]bpf.Overlay
 
-func (t totals) add(o totals) {
+func (t *totals) add(o totals) {
+	if *t == nil {
+		*t = totals{}
+	}
 	for depth, n := range o {
-		sum := t[depth]
+		sum := (*t)[depth]
 		sum.Add(&n)
-		t[depth] = sum
+		(*t)[depth] = sum
 	}
 }
 
@@ -49,39 +52,34 @@ func (c *Collector) Totals() (map[string]Bytes, bool, error) {
 	out := map[string]Bytes{}
 	c.o.Table.View(func(t *identity.Table, _ map[string]int) {
 		for id, n := range c.totals(t, rows) {
-			out[id] = n.bytes()
+			if t.Container(id) != nil {
+				out[id] = n.bytes()
+			}
 		}
 	})
 	return out, true, nil
 }
 
-// owner returns who a row counts for; nil when nobody, any more or yet.
-func owner(t *identity.Table, k bpf.OverlayKey) *identity.Container {
-	return t.Owner(identity.NSKey{Inum: k.Who.PIDNS, Gen: k.Who.PIDNSStart}, k.Who.UserNS, k.Who.UserNSID)
-}
-
-// totals adds the kernel's rows to what was taken from it, by container. The
-// table's lock is held.
+// totals adds the kernel's rows to what was taken from it, by container, also of
+// those that are gone, while anything is left of them. The table's lock is held.
 func (c *Collector) totals(t *identity.Table, rows map[bpf.OverlayKey]bpf.Overlay) map[string]totals {
-	all := map[string]totals{}
-	of := func(id string) totals {
-		if all[id] == nil {
-			all[id] = totals{}
-		}
-		return all[id]
+	all, owners := map[string]totals{}, map[bpf.OverlayKey]string{}
+	add := func(id string, n totals) {
+		sum := all[id]
+		sum.add(n)
+		all[id] = sum
 	}
 	for id, n := range c.taken {
-		if t.Container(id) == nil {
-			delete(c.taken, id)
-			continue
-		}
-		of(id).add(n)
+		add(id, n)
 	}
 	for k, n := range rows {
-		if x := owner(t, k); x != nil {
-			of(x.ID).add(totals{k.Depth: n})
+		id := t.Counted(identity.NSKey{Inum: k.Who.PIDNS, Gen: k.Who.PIDNSStart}, k.Who.UserNS, k.Who.UserNSID, c.owners[k])
+		if id != "" {
+			owners[k] = id
+			add(id, totals{k.Depth: n})
 		}
 	}
+	c.owners = owners
 	return all
 }
 
@@ -100,7 +98,7 @@ const (
 )
 
 // sweep takes the rows that rest, sooner when the map fills up. What they held
-// stays with their container.
+// stays with their container, or with the remainder that it counts in.
 func (c *Collector) sweep(now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -112,27 +110,24 @@ func (c *Collector) sweep(now time.Time) error {
 	if len(rows) > c.o.Source.Capacity()/2 {
 		patience = 0
 	}
-	owners, users := map[bpf.OverlayKey]string{}, map[string]bool{}
-	for id := range c.taken {
-		users[id] = true
-	}
+	alive := map[string]bool{}
 	c.o.Table.View(func(t *identity.Table, _ map[string]int) {
-		for k := range rows {
-			if x := owner(t, k); x != nil {
-				owners[k], users[x.ID] = x.ID, true
+		for id := range c.fold(t, rows) {
+			if t.Container(id) != nil {
+				alive[id] = true
 			}
 		}
 	})
-	c.users = users
+	c.users = alive
 	for k, n := range rows {
 		r, known := c.rests[k]
 		if so := calls(&n); !known || r.calls != so {
 			c.rests[k] = rest{so, now}
 			continue
 		}
-		id, wait := owners[k], patience
-		if id == "" {
-			wait = goneAfter
+		id, wait := c.owners[k], patience
+		if !alive[id] {
+			id, wait = "", goneAfter
 		}
 		if now.Sub(r.since) >= wait {
 			if err := c.take(k, id); err != nil {
@@ -158,10 +153,9 @@ func (c *Collector) take(k bpf.OverlayKey, id string) error {
 	if id == "" {
 		return nil
 	}
-	if c.taken[id] == nil {
-		c.taken[id] = totals{}
-	}
-	c.taken[id].add(totals{k.Depth: n})
+	sum := c.taken[id]
+	sum.add(totals{k.Depth: n})
+	c.taken[id] = sum
 	return nil
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/eyas-agent/eyas/bpf"
 	"github.com/eyas-agent/eyas/collectors/cgroups"
+	"github.com/eyas-agent/eyas/collectors/fold"
 	"github.com/eyas-agent/eyas/collectors/identity"
 )
 
@@ -48,28 +49,17 @@ type Options struct {
 
 // Collector is a prometheus.Collector; safe for concurrent use.
 type Collector struct {
-	o     Options
-	mu    sync.Mutex
-	fresh time.Time
-	slots map[string]*sandbox // by the outermost container's id
-	lost  map[bpf.CountsKey]time.Time
-}
-
-// sandbox is what must stay the same from scrape to scrape for one outermost
-// container: who has a series, and what those without one have added up to.
-type sandbox struct {
-	own     map[string]bool
-	folded  map[string]bpf.Counts // by container id
-	retired bpf.Counts            // of folded ones that are gone
-	others  bool                  // there is, or was, a remainder
+	o      Options
+	mu     sync.Mutex
+	fresh  time.Time
+	nested *fold.Series[bpf.Counts]
+	owners map[bpf.CountsKey]string    // whose the rows were at the last look
+	lost   map[bpf.CountsKey]time.Time // since when rows are nobody's that lives
 }
 
 // New returns a Collector.
 func New(o Options) *Collector {
-	if o.MaxNested <= 0 {
-		o.MaxNested = 50
-	}
-	return &Collector{o: o, slots: map[string]*sandbox{}, lost: map[bpf.CountsKey]time.Time{}}
+	return &Collector{o: o, nested: fold.New(o.MaxNested, (*bpf.Counts).Add), lost: map[bpf.CountsKey]time.Time{}}
 }
 
 var labels = []string{"namespace", "pod", "container", "nested", "level"}
@@ -143,13 +133,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range c.gather(rows) {
 		s.emit(ch)
 	}
-	c.emitFolded(ch)
-}
-
-func (c *Collector) emitFolded(ch chan<- prometheus.Metric) {
-	for id, s := range c.slots {
-		if s.others {
-			ch <- prometheus.MustNewConstMetric(descFolded, prometheus.GaugeValue, float64(len(s.folded)), "", "", id)
-		}
+	for id, r := range c.nested.Remainders() {
+		ch <- prometheus.MustNewConstMetric(descFolded, prometheus.GaugeValue, float64(r.Folded), "", "", id)
 	}
 }

@@ -253,7 +253,7 @@ func TestOther(t *testing.T) {
 	n.die(50)
 	n.die(10)
 	same(t, "all die with the outermost", map[string]float64{}, values(t, c, ""))
-	same(t, "nothing is kept", 0, len(c.slots))
+	same(t, "nothing is kept", 0, c.nested.Len())
 	if again := n.put(10, 0, 10); again.ID != outer.ID {
 		t.Fatal("the test means the same container")
 	}

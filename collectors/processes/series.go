@@ -9,11 +9,12 @@ import (
 
 	"github.com/eyas-agent/eyas/bpf"
 	"github.com/eyas-agent/eyas/collectors/cgroups"
+	"github.com/eyas-agent/eyas/collectors/fold"
 	"github.com/eyas-agent/eyas/collectors/identity"
 )
 
 // Other is the nested label of what has no series of its own.
-const Other = "_other"
+const Other = fold.Other
 
 // series is one container's, or one remainder's, numbers.
 type series struct {
@@ -40,11 +41,7 @@ func (c *Collector) gather(rows map[bpf.CountsKey]bpf.Counts) []*series {
 		if rows != nil {
 			counts = c.attribute(t, rows)
 		}
-		live := make(map[string]bool, len(containers))
-		for _, x := range containers {
-			live[x.ID] = true
-		}
-		c.retire(live)
+		c.retire(t, counts)
 		others := map[string]*series{}
 		for _, x := range containers {
 			outer := x.Outer()
@@ -54,11 +51,9 @@ func (c *Collector) gather(rows map[bpf.CountsKey]bpf.Counts) []*series {
 			s.zombies += zombies[x.ID]
 			s.peak += x.Peak
 			if isOther {
-				folded, n := c.slots[outer.ID].folded, counts[x.ID]
-				if rows == nil {
-					n = folded[x.ID] // as it was
+				if rows != nil { // else it is as it was
+					c.nested.Set(outer.ID, x.ID, counts[x.ID])
 				}
-				folded[x.ID] = n
 				continue
 			}
 			s.counts, s.uncounted = counts[x.ID], rows == nil
@@ -68,65 +63,34 @@ func (c *Collector) gather(rows map[bpf.CountsKey]bpf.Counts) []*series {
 			s.pids, s.hasPIDs = c.pids(ownCgroup(x))
 			out = append(out, s)
 		}
-		for id, box := range c.slots {
-			if !box.others {
-				continue
-			}
+		for id, r := range c.nested.Remainders() {
 			o := others[id]
 			if o == nil {
 				o = &series{container: id, nested: Other, level: 2}
 			}
-			o.counts, o.uncounted = box.retired, rows == nil
-			for _, n := range box.folded {
-				o.counts.Add(n)
-			}
+			o.counts, o.uncounted = r.Sum, rows == nil
 			out = append(out, o)
 		}
 	})
 	return out
 }
 
-// retire frees the slots of containers that are gone. What folded ones counted
-// stays in the remainder.
-func (c *Collector) retire(live map[string]bool) {
-	for outer, box := range c.slots {
-		if !live[outer] {
-			delete(c.slots, outer)
-			continue
-		}
-		for id := range box.own {
-			if !live[id] {
-				delete(box.own, id)
-			}
-		}
-		for id, n := range box.folded {
-			if !live[id] {
-				box.retired.Add(n)
-				delete(box.folded, id)
-			}
-		}
-	}
+// retire gives to the remainders what folded containers that are gone counted to
+// the end; without counts, what is known of it.
+func (c *Collector) retire(t *identity.Table, counts map[string]bpf.Counts) {
+	c.nested.Retire(
+		func(id string) bool { return t.Container(id) != nil },
+		func(id string) (bpf.Counts, bool) { n, ok := counts[id]; return n, ok })
 }
 
-// place says which series a container counts in. Once placed it stays: a
-// counter that moved would seem to be reset.
+// place says which series a container counts in.
 func (c *Collector) place(x, outer *identity.Container, others map[string]*series) (s *series, other bool) {
-	box := c.slots[outer.ID]
-	if box == nil {
-		box = &sandbox{own: map[string]bool{}, folded: map[string]bpf.Counts{}}
-		c.slots[outer.ID] = box
-	}
-	if x == outer {
+	switch {
+	case x == outer:
 		return &series{container: outer.ID, level: x.Level}, false
-	}
-	_, folded := box.folded[x.ID]
-	if !folded && !box.own[x.ID] && len(box.own) < c.o.MaxNested {
-		box.own[x.ID] = true
-	}
-	if box.own[x.ID] {
+	case c.nested.Own(outer.ID, x.ID):
 		return &series{container: outer.ID, nested: x.ID, level: x.Level}, false
 	}
-	box.others = true
 	o := others[outer.ID]
 	if o == nil {
 		o = &series{container: outer.ID, nested: Other, level: 2}
@@ -139,34 +103,47 @@ func (c *Collector) place(x, outer *identity.Container, others map[string]*serie
 // first process may not have been told yet.
 const goneAfter = 10 * time.Second
 
-// attribute adds up the rows of each container, by its short id.
+// attribute adds up the rows of each container, by its short id; also of those
+// that are gone, as long as the kernel has rows of them: see retire.
 func (c *Collector) attribute(t *identity.Table, rows map[bpf.CountsKey]bpf.Counts) map[string]bpf.Counts {
-	sums := map[string]bpf.Counts{}
+	sums, owners := map[string]bpf.Counts{}, map[bpf.CountsKey]string{}
 	now := time.Now()
 	for key, n := range rows {
-		x := t.Owner(identity.NSKey{Inum: key.PIDNS, Gen: key.PIDNSStart}, key.UserNS, key.UserNSID)
-		if x == nil {
-			if since, ok := c.lost[key]; !ok {
-				c.lost[key] = now
-			} else if now.Sub(since) > goneAfter {
-				delete(c.lost, key)
-				if _, err := c.o.Counter.TakeCounts(key); err != nil {
-					c.o.Log.Error().Err(err).Msg("remove the counts of a container that is gone")
-				}
-			}
+		id := t.Counted(identity.NSKey{Inum: key.PIDNS, Gen: key.PIDNSStart}, key.UserNS, key.UserNSID, c.owners[key])
+		if t.Container(id) != nil {
+			delete(c.lost, key)
+		} else {
+			c.lose(key, now)
+		}
+		if id == "" {
 			continue
 		}
-		delete(c.lost, key)
-		sum := sums[x.ID]
+		owners[key] = id
+		sum := sums[id]
 		sum.Add(n)
-		sums[x.ID] = sum
+		sums[id] = sum
 	}
+	c.owners = owners
 	for key := range c.lost {
 		if _, ok := rows[key]; !ok {
 			delete(c.lost, key)
 		}
 	}
 	return sums
+}
+
+// lose takes a row from the kernel that has been nobody's for long enough.
+func (c *Collector) lose(key bpf.CountsKey, now time.Time) {
+	since, ok := c.lost[key]
+	switch {
+	case !ok:
+		c.lost[key] = now
+	case now.Sub(since) > goneAfter:
+		delete(c.lost, key)
+		if _, err := c.o.Counter.TakeCounts(key); err != nil {
+			c.o.Log.Error().Err(err).Msg("remove the counts of a container that is gone")
+		}
+	}
 }
 
 func (s *series) emit(ch chan<- prometheus.Metric) {

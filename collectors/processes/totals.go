@@ -37,6 +37,7 @@ func (c *Collector) Totals(ctx context.Context, clock identity.Clock, want func(
 	var paths []string
 	c.o.Table.View(func(t *identity.Table, zombies map[string]int) {
 		counts, threads := c.attribute(t, rows), threadsOf(t)
+		c.retire(t, counts) // their rows may be taken before the next scrape
 		for _, x := range t.Containers() {
 			if !want(x) {
 				continue
