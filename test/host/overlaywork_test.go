@@ -14,7 +14,7 @@ import (
 
 // overlayWorkEnv makes the test's binary do what TestOverlay counts: the first
 // process of its namespaces, told by lines of its input what is next.
-const overlayWorkEnv = "EYAS_TEST_OVERLAY" // root, user, calls, bench or many
+const overlayWorkEnv = "EYAS_TEST_OVERLAY" // root, user, calls, bench, many or costs
 
 // overlayWork is done below base, where everything is in memory. Programs and
 // libraries may lie on an overlay of the machine's; it uses none but its own.
@@ -38,6 +38,8 @@ func overlayWork() error {
 		return w.many(in)
 	case "calls":
 		return w.calls(in)
+	case "costs":
+		return w.costs(in)
 	}
 	for _, step := range []func() error{w.readAndWrite, w.copyUp, w.uponOverlay, w.remount} {
 		fmt.Println("ready")
@@ -84,7 +86,7 @@ func (w overlayWorker) prepare() error {
 func (w overlayWorker) mount() error {
 	how := "metacopy=on"
 	switch os.Getenv(overlayWorkEnv) {
-	case "user", "calls":
+	case "user", "calls", "costs":
 		how = "userxattr" // all that a user namespace may have
 	}
 	o := fmt.Sprintf(how+",lowerdir=%s,upperdir=%s,workdir=%s", w.at("lower"), w.at("upper"), w.at("work"))
