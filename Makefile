@@ -17,9 +17,9 @@ LINT         := $(CACHE)/bin/golangci-lint-$(LINT_VERSION)/golangci-lint
 # few at most, run once more, alone, and both runs are shown.
 GOTESTSUM := go run gotest.tools/gotestsum@v1.13.0 --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=3
 
-SCRIPTS = .ci/run test/deps test/demo test/peers/build $(addprefix test/vm/,prepare run selfcheck suite build-kernels build-rootfs build-store mkoci guest-init guest-suite guest-check initramfs-init)
+SCRIPTS = .ci/run test/deps test/demo test/peers/build $(addprefix test/vm/,prepare run selfcheck suite bench build-kernels build-rootfs build-store mkoci guest-init guest-suite guest-check initramfs-init)
 
-.PHONY: build run demo test test-unit test-host test-vm bench lint generate check-generated clean deps-test
+.PHONY: build run demo test test-unit test-host test-vm bench bench-vm lint generate check-generated clean deps-test
 
 build: ## bin/eyas, static
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/eyas ./agent
@@ -59,6 +59,9 @@ bench: deps-test ## costs, as ratios in one run
 	@test/peers/build containerd
 	go test -count=1 -timeout 20m -tags host -run '^$$' -bench . -benchtime 1x ./test/starts/...
 	go test -run '^$$' -bench . $$(go list ./... | grep -v /test/)
+
+bench-vm: ## costs of programs that this machine's kernel may refuse, as instructions
+	test/deps vm && test/vm/bench
 
 $(LINT):
 	GOBIN=$(dir $@) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)

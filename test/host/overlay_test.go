@@ -91,11 +91,8 @@ func startOverlayWork(t testing.TB, kind string) (pid int, step func()) {
 	c.Env = []string{overlayWorkEnv + "=" + kind}
 	c.Stderr = os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	if kind == "user" {
-		c.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		c.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: 100000, Size: 65536}}
-		c.SysProcAttr.GidMappings = c.SysProcAttr.UidMappings
-		c.SysProcAttr.Credential = &syscall.Credential{}
+	if kind == "user" || kind == "calls" {
+		inUserNamespace(c)
 	}
 	in, err := c.StdinPipe()
 	if err != nil {
@@ -129,6 +126,14 @@ func startOverlayWork(t testing.TB, kind string) (pid int, step func()) {
 		}
 		ready()
 	}
+}
+
+// inUserNamespace has a command start in one, and in a pid namespace.
+func inUserNamespace(c *exec.Cmd) {
+	c.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID
+	c.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: 100000, Size: 65536}}
+	c.SysProcAttr.GidMappings = c.SysProcAttr.UidMappings
+	c.SysProcAttr.Credential = &syscall.Credential{}
 }
 
 // overlayNumbers are the counters of one container, by name, label and depth.

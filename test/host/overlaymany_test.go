@@ -3,18 +3,25 @@
 package host
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
 
 	"github.com/eyas-agent/eyas/bpf"
 	"github.com/eyas-agent/eyas/collectors/identity"
 	"github.com/eyas-agent/eyas/collectors/overlay"
 )
+
+const overlayMany = 2000
 
 // nobody is a table that knows no container.
 type nobody struct{ table *identity.Table }
@@ -85,4 +92,44 @@ func TestOverlaysThatGo(t *testing.T) {
 	if n := entries(); n != 1 {
 		t.Errorf("%d rows after another read, want 1", n)
 	}
+}
+
+// many mounts overlayMany overlays, reads one byte of each and unmounts them; then
+// it reads one of another.
+func (w overlayWorker) many(in *bufio.Reader) error {
+	upper := fmt.Sprintf("lowerdir=%s:%s", w.at("lower"), w.at("upper")) // read-only
+	readByte := func(at string) error {
+		fd, err := unix.Open(filepath.Join(at, "deleted"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		_, err = unix.Read(fd, make([]byte, 1))
+		return err
+	}
+	fmt.Println("ready")
+	if !told(in) {
+		return nil
+	}
+	for i := range overlayMany {
+		at := w.at(fmt.Sprint("many", i))
+		if err := errors.Join(os.Mkdir(at, 0o755), unix.Mount("overlay", at, "overlay", 0, upper), readByte(at)); err != nil {
+			return err
+		}
+	}
+	for i := range overlayMany {
+		if err := unix.Unmount(w.at(fmt.Sprint("many", i)), 0); err != nil {
+			return err
+		}
+	}
+	fmt.Println("ready")
+	if !told(in) {
+		return nil
+	}
+	if err := readByte(w.at("merged")); err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	told(in)
+	return nil
 }

@@ -8,14 +8,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // overlayWorkEnv makes the test's binary do what TestOverlay counts: the first
 // process of its namespaces, told by lines of its input what is next.
-const overlayWorkEnv = "EYAS_TEST_OVERLAY" // root, user, bench or many
+const overlayWorkEnv = "EYAS_TEST_OVERLAY" // root, user, calls, bench, many or costs
 
 // overlayWork is done below base, where everything is in memory. Programs and
 // libraries may lie on an overlay of the machine's; it uses none but its own.
@@ -37,6 +36,10 @@ func overlayWork() error {
 		return w.bench(in)
 	case "many":
 		return w.many(in)
+	case "calls":
+		return w.calls(in)
+	case "costs":
+		return w.costs(in)
 	}
 	for _, step := range []func() error{w.readAndWrite, w.copyUp, w.uponOverlay, w.remount} {
 		fmt.Println("ready")
@@ -56,73 +59,6 @@ func overlayWork() error {
 func told(in *bufio.Reader) bool {
 	_, err := in.ReadString('\n')
 	return err == nil
-}
-
-// bench reads 4 KiB of a cached file, overlayReads times for each line, and tells
-// how long that took.
-func (w overlayWorker) bench(in *bufio.Reader) error {
-	fd, err := unix.Open(w.at("merged/read"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	for buf := make([]byte, 4096); ; {
-		start := time.Now()
-		for i := range overlayReads {
-			if _, err := unix.Pread(fd, buf, int64(i%256)*4096); err != nil {
-				return err
-			}
-		}
-		fmt.Println(time.Since(start).Nanoseconds())
-		if !told(in) {
-			return nil
-		}
-	}
-}
-
-const (
-	overlayReads = 50_000
-	overlayMany  = 2000
-)
-
-// many mounts overlayMany overlays, reads one byte of each and unmounts them; then
-// it reads one of another.
-func (w overlayWorker) many(in *bufio.Reader) error {
-	upper := fmt.Sprintf("lowerdir=%s:%s", w.at("lower"), w.at("upper")) // read-only
-	readByte := func(at string) error {
-		fd, err := unix.Open(filepath.Join(at, "deleted"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(fd)
-		_, err = unix.Read(fd, make([]byte, 1))
-		return err
-	}
-	fmt.Println("ready")
-	if !told(in) {
-		return nil
-	}
-	for i := range overlayMany {
-		at := w.at(fmt.Sprint("many", i))
-		if err := errors.Join(os.Mkdir(at, 0o755), unix.Mount("overlay", at, "overlay", 0, upper), readByte(at)); err != nil {
-			return err
-		}
-	}
-	for i := range overlayMany {
-		if err := unix.Unmount(w.at(fmt.Sprint("many", i)), 0); err != nil {
-			return err
-		}
-	}
-	fmt.Println("ready")
-	if !told(in) {
-		return nil
-	}
-	if err := readByte(w.at("merged")); err != nil {
-		return err
-	}
-	fmt.Println("ready")
-	told(in)
-	return nil
 }
 
 type overlayWorker struct{ base string }
@@ -149,7 +85,8 @@ func (w overlayWorker) prepare() error {
 
 func (w overlayWorker) mount() error {
 	how := "metacopy=on"
-	if os.Getenv(overlayWorkEnv) == "user" {
+	switch os.Getenv(overlayWorkEnv) {
+	case "user", "calls", "costs":
 		how = "userxattr" // all that a user namespace may have
 	}
 	o := fmt.Sprintf(how+",lowerdir=%s,upperdir=%s,workdir=%s", w.at("lower"), w.at("upper"), w.at("work"))
