@@ -78,17 +78,17 @@ func TestRefused(t *testing.T) {
 		"cgroups":       {func(d *identity.DenialAnswer) { d.Op, d.Error, d.Cause = "cgroup", "EAGAIN", "cgroup_limit" }, "making a cgroup", []string{"cgroup.max.descendants", "max-depth"}},
 		"no userns": {func(d *identity.DenialAnswer) { d.Op, d.Flags = "fork", unix.CLONE_NEWUSER }, "fork with a user namespace refused",
 			[]string{"kernel.unprivileged_userns_clone", "eyas doctor"}},
-		"mount":      {func(*identity.DenialAnswer) {}, "mount refused", []string{"keeps its flags", "procMount"}},
-		"uid map":    {func(d *identity.DenialAnswer) { d.Op = "uid_map" }, "writing a uid map", []string{"written before", "newuidmap"}},
-		"bad map":    {func(d *identity.DenialAnswer) { d.Op, d.Error = "gid_map", "EINVAL" }, "writing a gid map", []string{"340"}},
-		"setgroups":  {func(d *identity.DenialAnswer) { d.Op = "setgroups" }, "setgroups refused", []string{"setgroups is denied", "/etc/subgid"}},
+		"mount":     {func(*identity.DenialAnswer) {}, "mount refused", []string{"keeps its flags", "procMount"}},
+		"uid map":   {func(d *identity.DenialAnswer) { d.Op = "uid_map" }, "writing a uid map", []string{"written before", "newuidmap"}},
+		"bad map":   {func(d *identity.DenialAnswer) { d.Op, d.Error = "gid_map", "EINVAL" }, "writing a gid map", []string{"340"}},
+		"setgroups": {func(d *identity.DenialAnswer) { d.Op = "setgroups" }, "setgroups refused", []string{"setgroups is denied", "/etc/subgid"}},
 		"id mapped mount": {func(d *identity.DenialAnswer) {
 			d.Op, d.Error, d.Cause, d.OwnerUID, d.OwnerGID = "access", "EACCES", "owner_unmapped", new(identity.HostUID(unmappedID)), new(identity.HostGID(1001))
 		}, "access to a file refused (EACCES)", []string{"a uid that the id map of its mount does not have"}},
 		"own id": {func(d *identity.DenialAnswer) { d.Op, d.Error, d.Cause = "mknod", "EOVERFLOW", "id_unmapped" },
 			"mknod refused (EOVERFLOW)", []string{"its own uid or gid", "nsenter"}},
 		"capabilities not told": {func(d *identity.DenialAnswer) { d.CapabilityUnknown = true }, "mount refused", []string{"is not known here", "denials_capable"}},
-		"unheard of": {func(d *identity.DenialAnswer) { d.Op = "99" }, "99 refused (EPERM)", []string{"AppArmor"}},
+		"unheard of":            {func(d *identity.DenialAnswer) { d.Op = "99" }, "99 refused (EPERM)", []string{"AppArmor"}},
 	} {
 		r := Refused(base(tc.set))
 		if !strings.HasPrefix(r.What, tc.what) {

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	goruntime "runtime"
 	"strings"
@@ -42,8 +43,11 @@ func (w overlayWorker) costs(in *bufio.Reader) error {
 	fmt.Println("ready")
 	for {
 		line, err := in.ReadString('\n')
-		if err != nil {
+		if errors.Is(err, io.EOF) {
 			return nil
+		}
+		if err != nil {
+			return err
 		}
 		name := strings.TrimSpace(line)
 		for _, op := range costOps {

@@ -19,7 +19,7 @@ var denialCases = []struct{ command, prints, want, says, hook string }{
 	{"chown 0:0 /tmp/eyas-node-file", "Operation not permitted", "chown EPERM owner_unmapped", "host uid 7 and host gid 7", ""},
 	{"cat /tmp/eyas-node-file", "Permission denied", "access EACCES owner_unmapped", "shows as 65534", ""},
 	{"chmod 644 /tmp/eyas-node-file", "Operation not permitted", "chmod EPERM other", "does not own the file", ""},
-	{"/tmp/busybox-eyas true", "", "", "", ""}, // may be executed and not read
+	{"/tmp/busybox-eyas true", "", "", "", ""},              // may be executed and not read
 	{"/tmp/busybox-eyas ls /proc/self/fd", "0", "", "", ""}, // which nobody may look into, but itself
 	{"/tmp/busybox-eyas-shut true", "Permission denied", "access EACCES owner_unmapped", "host uid 7", ""},
 	{"cat /tmp/eyas-mapped/file", "Permission denied", "access EACCES owner_unmapped", "host uid 5007 and host gid 5007", idMapped},

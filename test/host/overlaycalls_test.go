@@ -151,7 +151,7 @@ func inVain(in, out int, w overlayWorker) error {
 		},
 	} {
 		if n, err := call(); !errors.Is(err, want) {
-			errs = append(errs, fmt.Errorf("a call that is to fail with %v: %d, %w", want, n, err))
+			errs = append(errs, fmt.Errorf("a call that is to fail with %w: %d, %w", want, n, err))
 		}
 	}
 	return errors.Join(errs...)
