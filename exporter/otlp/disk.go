@@ -5,12 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/rs/zerolog"
 	bolt "go.etcd.io/bbolt"
@@ -42,67 +39,10 @@ type disk struct {
 	busy []byte     // key of the batch that is under way
 }
 
-// openDisk opens the file, or makes it. A damaged one is set aside.
-func openDisk(dir string, limit int64, log zerolog.Logger) (d *disk, found Count, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, found, fmt.Errorf("make directory of the OTLP queue: %w: make it writable or choose another", err)
-	}
-	d = &disk{path: filepath.Join(dir, diskFile), limit: limit * fillPercent / 100, log: log}
-	if err = d.open(limit); errors.Is(err, errDamaged) {
-		d.setAside(err)
-		err = d.open(limit)
-	}
-	if err != nil {
-		return nil, found, err
-	}
-	err = d.guard(func() error {
-		return d.db.View(func(tx *bolt.Tx) error {
-			return tx.Bucket(bucket).ForEach(func(_, v []byte) error {
-				if len(v) < header {
-					return fmt.Errorf("%w: a batch of %d bytes", errDamaged, len(v))
-				}
-				found.add(countOf(v))
-				d.grow(int64(len(v)), 1)
-				return nil
-			})
-		})
-	})
-	if err == nil {
-		return d, found, nil
-	}
-	// guard has set the file aside.
-	return d, Count{}, d.open(limit)
-}
-
 // grow counts what is in the file.
 func (d *disk) grow(bytes, batches int64) {
 	d.used.Add(bytes)
 	d.batches.Add(batches)
-}
-
-func (d *disk) open(limit int64) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("open %s: %w: %v", d.path, errDamaged, r)
-		}
-	}()
-	db, err := bolt.Open(d.path, 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType, MaxSize: int(limit)})
-	var path *os.PathError
-	switch {
-	case errors.Is(err, bolterrors.ErrTimeout):
-		return fmt.Errorf("open OTLP queue %s: another process has it open: stop that, or choose another directory", d.path)
-	case errors.As(err, &path):
-		return fmt.Errorf("open OTLP queue: %w: make its directory writable or choose another", err)
-	case err != nil: // bbolt has no error of its own for a short file
-		return fmt.Errorf("open OTLP queue %s: %w: %w", d.path, errDamaged, err)
-	}
-	db.AllocSize = 1 << 20 // grow in small steps
-	if err := db.Update(func(tx *bolt.Tx) error { _, err := tx.CreateBucketIfNotExists(bucket); return err }); err != nil {
-		return errors.Join(fmt.Errorf("prepare OTLP queue %s: %w", d.path, err), db.Close())
-	}
-	d.db = db
-	return nil
 }
 
 // guard runs f; when that meets damage, the file is set aside, and the queue ends.
@@ -127,13 +67,7 @@ func (d *disk) guard(f func() error) (err error) {
 	return f()
 }
 
-func (d *disk) setAside(why error) {
-	aside := d.path + ".damaged" // one is kept
-	err := os.Rename(d.path, aside)
-	d.log.Error().AnErr("reason", why).AnErr("rename", err).Str("set_aside", aside).Msg("OTLP queue on disk is damaged")
-}
-
-// put stores a batch; pushed is what had to go for it.
+// put stores a batch; pushed is what had to go for it, also if that was in vain.
 func (d *disk) put(b batch) (pushed Count, err error) {
 	value, err := encode(b)
 	if err != nil {
@@ -141,52 +75,63 @@ func (d *disk) put(b batch) (pushed Count, err error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	size, room := int64(len(value)), d.limit
-	for {
-		var freed, n int64
-		pushed = Count{}
-		err = d.guard(func() error {
-			return d.db.Update(func(tx *bolt.Tx) error {
-				pushed, freed, n, err = d.makeRoom(tx.Bucket(bucket), room-size)
-				if err != nil {
-					return err
-				}
-				key, err := tx.Bucket(bucket).NextSequence()
-				if err != nil {
-					return err
-				}
-				return tx.Bucket(bucket).Put(binary.BigEndian.AppendUint64(nil, key), value)
-			})
-		})
+	size := int64(len(value))
+	for room := d.limit - size; ; room -= d.limit / 8 {
+		more, err := d.makeRoom(room)
+		pushed.add(more)
 		if err == nil {
-			d.grow(size-freed, 1-n)
+			err = d.guard(func() error {
+				return d.db.Update(func(tx *bolt.Tx) error {
+					key, err := tx.Bucket(bucket).NextSequence()
+					if err != nil {
+						return err
+					}
+					return tx.Bucket(bucket).Put(binary.BigEndian.AppendUint64(nil, key), value)
+				})
+			})
+		}
+		if err == nil {
+			d.grow(size, 1)
 			return pushed, nil
 		}
 		// Free pages can lie so that none of their runs is long enough.
-		room = min(room, d.used.Load()+size) - d.limit/8
-		if !errors.Is(err, bolterrors.ErrMaxSizeReached) || room < size {
-			return Count{}, fmt.Errorf("write OTLP queue %s: %w", d.path, err)
+		if !errors.Is(err, bolterrors.ErrMaxSizeReached) || room <= 0 {
+			return pushed, fmt.Errorf("write OTLP queue %s: %w", d.path, err)
 		}
 	}
 }
 
 // makeRoom removes the oldest batches, but that under way, until no more than room
-// bytes are left.
-func (d *disk) makeRoom(all *bolt.Bucket, room int64) (pushed Count, freed, n int64, err error) {
-	c := all.Cursor()
-	for k, v := c.First(); k != nil && d.used.Load()-freed > room; k, v = c.First() {
-		if bytes.Equal(k, d.busy) {
-			if k, v = c.Next(); k == nil {
-				break
-			}
-		}
-		pushed.add(countOf(v))
-		freed, n = freed+int64(len(v)), n+1
-		if err := all.Delete(bytes.Clone(k)); err != nil {
-			return pushed, freed, n, err
-		}
+// bytes are left. Its transaction is its own: the next one can use their pages.
+func (d *disk) makeRoom(room int64) (pushed Count, err error) {
+	if d.used.Load() <= room {
+		return pushed, nil
 	}
-	return pushed, freed, n, nil
+	var freed, n int64
+	err = d.guard(func() error {
+		return d.db.Update(func(tx *bolt.Tx) error {
+			all := tx.Bucket(bucket)
+			c := all.Cursor()
+			for k, v := c.First(); k != nil && d.used.Load()-freed > room; k, v = c.First() {
+				if bytes.Equal(k, d.busy) {
+					if k, v = c.Next(); k == nil {
+						break
+					}
+				}
+				pushed.add(countOf(v))
+				freed, n = freed+int64(len(v)), n+1
+				if err := all.Delete(bytes.Clone(k)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return Count{}, err
+	}
+	d.grow(-freed, -n)
+	return pushed, nil
 }
 
 // peek returns the oldest batch, which stays and is under way until remove. A

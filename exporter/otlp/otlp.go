@@ -43,6 +43,8 @@ type Exporter struct {
 	disk   *disk // nil: none
 	log    zerolog.Logger
 
+	moving sync.Mutex // what is done on disk and its account are one
+
 	mu       sync.Mutex
 	state    state
 	refused  time.Time // when something was last refused

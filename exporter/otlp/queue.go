@@ -159,17 +159,23 @@ func (q *queue) leave(b batch) {
 	q.s.Memory.sub(b.Count)
 }
 
-// stored counts a batch from memory as being on disk, and what it pushed out there.
-func (q *queue) stored(b batch, pushed Count) {
+// stored counts a batch from memory as being on disk.
+func (q *queue) stored(b batch) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.leave(b)
 	q.s.Disk.add(b.Count)
-	q.s.Disk.sub(pushed)
-	if pushed.Records > 0 {
-		q.count(pushed, DropDiskFull)
-	}
 	q.wakeUp()
+}
+
+// pushed counts what had to leave the disk for newer lines.
+func (q *queue) pushed(c Count) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if c.Records > 0 {
+		q.s.Disk.sub(c)
+		q.count(c, DropDiskFull)
+	}
 }
 
 // restored counts what was found on disk.

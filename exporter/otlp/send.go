@@ -70,20 +70,28 @@ func (e *Exporter) next(ctx, send context.Context) (batch, bool) {
 }
 
 func (e *Exporter) fromDisk() (batch, bool) {
-	for {
-		b, ok, err := e.disk.peek()
-		if err != nil {
-			e.diskFailed(err)
-		}
-		if err != nil || !ok {
-			return b, false
-		}
-		e.q.reading(b)
-		if len(b.entries) > 0 {
-			return b, true
+	for !e.disk.empty() {
+		b, ok := e.peek()
+		if !ok || len(b.entries) > 0 {
+			return b, ok
 		}
 		e.settle(b, Count{}, b.Count, DropDisk)
 	}
+	return batch{}, false
+}
+
+func (e *Exporter) peek() (batch, bool) {
+	e.moving.Lock()
+	defer e.moving.Unlock()
+	b, ok, err := e.disk.peek()
+	if err != nil {
+		e.diskFailed(err)
+		return batch{}, false
+	}
+	if ok {
+		e.q.reading(b)
+	}
+	return b, ok
 }
 
 // deliver sends a batch until it is taken, refused, given up, or send ends; then
@@ -131,10 +139,13 @@ func (e *Exporter) deliver(send context.Context, b batch) {
 
 // settle takes a batch from where it was, and counts it.
 func (e *Exporter) settle(b batch, sent, rejected Count, why Drop) {
-	var err error
-	if b.key != nil {
-		err = e.disk.remove(b.key)
+	if b.key == nil {
+		e.q.settle(b, sent, rejected, why)
+		return
 	}
+	e.moving.Lock()
+	defer e.moving.Unlock()
+	err := e.disk.remove(b.key)
 	e.q.settle(b, sent, rejected, why)
 	if err != nil {
 		e.diskFailed(err)

@@ -40,9 +40,12 @@ func (e *Exporter) spill(over <-chan struct{}) {
 // store moves a batch from memory to disk. If that fails it goes back, and at the
 // end it is dropped.
 func (e *Exporter) store(b batch) bool {
+	e.moving.Lock()
+	defer e.moving.Unlock()
 	pushed, err := e.disk.put(b)
+	e.q.pushed(pushed)
 	if err == nil {
-		e.q.stored(b, pushed)
+		e.q.stored(b)
 		e.diskWorks()
 		return true
 	}
@@ -53,7 +56,8 @@ func (e *Exporter) store(b batch) bool {
 	return false
 }
 
-// diskFailed notes that the queue on disk fails; lines stay in memory.
+// diskFailed notes that the queue on disk fails; lines stay in memory. The caller
+// holds moving.
 func (e *Exporter) diskFailed(err error) {
 	if errors.Is(err, errDamaged) {
 		e.q.diskLost()
