@@ -1,10 +1,12 @@
 package otlp
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
@@ -57,7 +59,11 @@ func TestDiskUnreadableBatch(t *testing.T) {
 	o := diskOptions(t, r)
 	e, stop := run(t, o)
 	e.Put(lines(numbered(0, 3)...))
+	start := time.Now()
 	stop()
+	if d := time.Since(start); d > o.Drain/2 {
+		t.Errorf("an end with a receiver that turns out to be down took %s", d)
+	}
 	db, err := bolt.Open(filepath.Join(o.DiskDir, diskFile), 0o600, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +73,7 @@ func TestDiskUnreadableBatch(t *testing.T) {
 		v = append(v, 0, 0, 0, 0, 0, 0, 1, 0)
 		return tx.Bucket(bucket).Put(make([]byte, 8), append(v, "nonsense"...))
 	})
-	if err = db.Close(); err != nil {
+	if err = errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
 	r.start(t)

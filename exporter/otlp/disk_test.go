@@ -107,11 +107,11 @@ func TestDiskBounded(t *testing.T) {
 	}
 	var in, out Count
 	seed := uint64(1)
-	for i := range 400 { // bodies that gzip cannot make smaller, of many sizes
+	for i := range 100 { // bodies that gzip cannot make smaller, of many sizes
 		var all []string
 		for range i%40 + 1 {
 			var s strings.Builder
-			for s.Len() < 2000 {
+			for s.Len() < 8000 {
 				seed = seed*6364136223846793005 + 1442695040888963407
 				fmt.Fprintf(&s, "%016x", seed)
 			}
@@ -124,7 +124,7 @@ func TestDiskBounded(t *testing.T) {
 		}
 		in.add(b.Count)
 		out.add(pushed)
-		if i == 200 { // one under way stays
+		if i == 50 { // one under way stays
 			if _, ok, err := d.peek(); err != nil || !ok {
 				t.Fatal(err)
 			}
@@ -142,7 +142,7 @@ func TestDiskBounded(t *testing.T) {
 	n := 0
 	for ; ok; b, ok, err = d.peek() {
 		left.add(b.Count)
-		if n++; n > 400 || err != nil || d.remove(b.key) != nil {
+		if n++; n > 100 || err != nil || d.remove(b.key) != nil {
 			t.Fatal(n, err)
 		}
 	}

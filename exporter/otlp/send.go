@@ -32,7 +32,7 @@ func (e *Exporter) send(ctx, send context.Context) {
 		if !ok {
 			return
 		}
-		e.deliver(send, b)
+		e.deliver(ctx, send, b)
 	}
 }
 
@@ -95,9 +95,11 @@ func (e *Exporter) peek() (batch, bool) {
 }
 
 // deliver sends a batch until it is taken, refused, given up, or send ends; then
-// it goes back.
-func (e *Exporter) deliver(send context.Context, b batch) {
+// it goes back. With a queue on disk it does so at the first failure after ctx has
+// ended.
+func (e *Exporter) deliver(ctx, send context.Context, b batch) {
 	records := e.records(b.entries)
+	leaving := func() bool { return send.Err() != nil || (e.disk != nil && ctx.Err() != nil) }
 	var last outcome
 	again := &backoff.ExponentialBackOff{
 		InitialInterval: e.o.Backoff.Initial, MaxInterval: e.o.Backoff.Max,
@@ -106,7 +108,7 @@ func (e *Exporter) deliver(send context.Context, b batch) {
 	_, err := backoff.Retry(send, func() (struct{}, error) {
 		last = e.client.export(send, records)
 		switch {
-		case last.permanent:
+		case last.permanent, last.err != nil && leaving():
 			return struct{}{}, backoff.Permanent(last.err)
 		case last.err != nil && last.after > 0:
 			return struct{}{}, errors.Join(last.err, &backoff.RetryAfterError{Duration: min(last.after, maxThrottle)})
@@ -125,7 +127,10 @@ func (e *Exporter) deliver(send context.Context, b batch) {
 	case last.permanent:
 		e.settle(b, Count{}, b.Count, DropRejected)
 		e.took(b.Records, last.err.Error())
-	case send.Err() != nil:
+	case leaving():
+		if send.Err() == nil {
+			e.failed(last.err)
+		}
 		if b.key != nil {
 			e.q.reading(batch{}) // it stays where it is
 		} else if !e.q.back(b) {
