@@ -134,6 +134,7 @@ func (q *queue) back(b batch) bool {
 	q.held.sub(b.Count)
 	q.lines = append(b.entries, q.lines...)
 	q.trim()
+	q.wakeUp() // who looked meanwhile saw an empty queue
 	return true
 }
 

@@ -123,3 +123,20 @@ func TestBatches(t *testing.T) {
 		}
 	}
 }
+
+// What comes back is seen by who waits, without another line.
+func TestBackWakes(t *testing.T) {
+	q := newQueue(Options{QueueBytes: 16 << 20})
+	q.put(newEntries(lines("x"), time.Now()))
+	<-q.wake
+	b, _ := q.take()
+	if _, some := q.due(time.Now()); some {
+		t.Fatal("it is still there")
+	}
+	q.back(b)
+	select {
+	case <-q.wake:
+	default:
+		t.Error("nobody is woken")
+	}
+}

@@ -139,8 +139,7 @@ func (c *collector) stop(t *testing.T) {
 		}
 	case <-time.After(time.Minute):
 		t.Error("the Collector does not end")
-		_ = c.cmd.Process.Kill()
-		_ = <-c.ended
+		t.Error(c.cmd.Process.Kill(), <-c.ended)
 	}
 	c.cmd = nil
 }
