@@ -49,6 +49,8 @@ test-host: deps-test ## privileged tests on this machine's kernel
 	$(GOTESTSUM) --packages "./bpf/... ./collectors/... ./agent/... ./test/host/..." -- -count=1 -timeout 20m -tags host
 	@test/peers/build containerd
 	$(GOTESTSUM) --packages ./test/starts/... -- -count=1 -timeout 20m -tags host
+	@test/peers/build otelcol
+	$(GOTESTSUM) --packages ./test/otlp/... -- -count=1 -timeout 20m -tags host
 
 test-vm: ## the same on other kernels, in virtual machines
 	@if [ -x test/vm/suite ]; then test/deps vm && test/vm/suite; else echo "test-vm: no suite yet"; fi

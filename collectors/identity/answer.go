@@ -14,6 +14,7 @@ type Link struct {
 	Runtime     string `json:"runtime"`
 	ContainerID string `json:"container_id,omitempty"`
 	Image       string `json:"image,omitempty"`
+	PodUID      string `json:"pod_uid,omitempty"`
 	Level       int    `json:"level"`
 	PID         *PID   `json:"pid"`
 	UID         *UID   `json:"uid"`
@@ -191,7 +192,7 @@ func nodeLink(node Node, p ProcessRecord) Link {
 func containerLink(c ContainerRecord) Link {
 	return Link{
 		Kind: "container", ID: c.ID, Name: c.Display, Runtime: c.Name.Runtime, ContainerID: c.Name.ID,
-		Image: c.Name.Image, Level: c.Level, PIDNS: c.PIDNS.Inum, UserNS: c.UserNS.Inum,
+		Image: c.Name.Image, PodUID: c.Name.PodUID, Level: c.Level, PIDNS: c.PIDNS.Inum, UserNS: c.UserNS.Inum,
 	}
 }
 
