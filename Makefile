@@ -49,6 +49,9 @@ test-host: deps-test ## privileged tests on this machine's kernel
 	$(GOTESTSUM) --packages "./bpf/... ./collectors/... ./agent/... ./test/host/..." -- -count=1 -timeout 20m -tags host
 	@test/peers/build containerd
 	$(GOTESTSUM) --packages ./test/starts/... -- -count=1 -timeout 20m -tags host
+
+# Apart from test: to build a Collector takes minutes, once.
+test-otlp: deps-test ## log lines to a real OpenTelemetry Collector
 	@test/peers/build otelcol
 	$(GOTESTSUM) --packages ./test/otlp/... -- -count=1 -timeout 20m -tags host
 
