@@ -19,7 +19,7 @@ GOTESTSUM := go run gotest.tools/gotestsum@v1.13.0 --format standard-quiet --rer
 
 SCRIPTS = .ci/run test/deps test/demo test/peers/build $(addprefix test/vm/,prepare run selfcheck suite bench build-kernels build-rootfs build-store mkoci guest-init guest-suite guest-check initramfs-init)
 
-.PHONY: build run demo test test-unit test-host test-vm bench bench-vm lint generate check-generated clean deps-test
+.PHONY: build run demo test test-unit test-host test-otlp test-vm bench bench-vm lint generate check-generated clean deps-test
 
 build: ## bin/eyas, static
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/eyas ./agent
