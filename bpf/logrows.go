@@ -103,10 +103,21 @@ func (m *LogMonitor) Select(b LogBox, s LogSelection) error {
 	return nil
 }
 
-// Streams reads the counters of all streams. One may have come twice: a file that
-// is stdout and one that is stderr are one each.
+// Streams reads the counters of all streams of the containers that are told of; some
+// have none.
 func (m *LogMonitor) Streams() (map[LogBox][]LogStream, error) {
 	rows := map[LogBox][]LogStream{}
+	var (
+		box  logsEyasLogBox
+		full uint64
+		all  = m.shared.Maps[logsMapLogBoxes].Iterate()
+	)
+	for all.Next(&box, &full) {
+		rows[LogBox{PIDNS: box.Pidns, Start: box.Start}] = nil
+	}
+	if err := all.Err(); err != nil {
+		return nil, fmt.Errorf("read containers with logs: %w", err)
+	}
 	var (
 		k  logsEyasLogKey
 		v  logsEyasLogStream
