@@ -2,10 +2,10 @@ package logs
 
 import (
 	"errors"
-	"fmt"
 	"path"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/eyas-agent/eyas/bpf"
 	"github.com/eyas-agent/eyas/collectors/identity"
@@ -35,8 +35,8 @@ func ParseSelection(s string) (Selection, error) {
 	for p := range strings.SplitSeq(s, ",") {
 		steps := strings.Split(strings.TrimSpace(p), "/")
 		for _, step := range steps {
-			if _, err := path.Match(step, ""); err != nil || step == "" {
-				return Selection{}, fmt.Errorf("want none, nested, all, or patterns of chains such as web/*,db: %q is none", p)
+			if _, err := path.Match(step, ""); err != nil || step == "" || strings.ContainsFunc(step, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				return Selection{}, errors.New("want none, nested, all, or patterns of chains such as web/*,db")
 			}
 		}
 		sel.patterns = append(sel.patterns, steps)

@@ -3,7 +3,9 @@
 package host
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -89,4 +91,64 @@ func TestLogHooks(t *testing.T) {
 	if out, errs := told(bpf.LogSelf); out != "first\none\n" || errs != "wrong\n" {
 		t.Errorf("told of %q and %q", out, errs)
 	}
+}
+
+// logHooks waits until the programs were tried, and skips where there are none.
+func logHooks(t *testing.T, a *agent) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var state string
+	if err := poll(ctx, a.done, func() error {
+		h, err := a.Client.Health(ctx)
+		if err != nil {
+			return err
+		}
+		for _, k := range h.Hooks {
+			if !strings.HasPrefix(k.Name, "logs_") {
+				continue
+			}
+			if strings.Contains(k.Reason, "not attached yet") || k.Reason == "not driven" || k.State == "unproven" {
+				return errors.New(k.Name + " waits")
+			}
+			if state = k.State + ": " + k.Reason; strings.Contains(state, refused) {
+				return nil
+			}
+			if k.State != "active" {
+				t.Errorf("%s is %s", k.Name, state)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(state, refused) {
+		_, stderr, code := a.eyas("logs")
+		if code != 1 || !strings.Contains(stderr, "logs of containers are not known here: missing: load: operation not permitted") {
+			t.Errorf("eyas logs says %d: %s", code, stderr)
+		}
+		if n := strings.Count(a.log.String(), "logs of nested containers cannot be told here"); n != 1 {
+			t.Errorf("the agent says %d times that it cannot tell of logs", n)
+		}
+		if f := a.families(); f["eyas_log_lines_total"] != nil {
+			t.Error("log series without hooks")
+		}
+		t.Skip("this kernel refuses trampolines, and the agent says so: " + state)
+	}
+}
+
+// near shows where a text departs from the one that is most like it.
+func near(want string, all map[string]string) string {
+	best := ""
+	most := -1
+	for _, s := range all {
+		n := 0
+		for n < len(s) && n < len(want) && s[n] == want[n] {
+			n++
+		}
+		if n > most {
+			most, best = n, fmt.Sprintf("alike for %d of %d bytes, then %q, want %q", n, len(s), s[n:min(n+60, len(s))], want[n:min(n+60, len(want))])
+		}
+	}
+	return best
 }
