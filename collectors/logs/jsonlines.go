@@ -16,8 +16,8 @@ import (
 
 // maxQueued bounds the lines that wait to be written, in batches and bytes.
 const (
-	maxQueued      = 256
-	maxQueuedBytes = 16 << 20
+	maxQueued      = 4096
+	maxQueuedBytes = 64 << 20
 )
 
 var descSinkDropped = prometheus.NewDesc("eyas_log_output_dropped_lines_total", "Lines that logs-output was too slow for, or that could not be written to it.", nil, nil)

@@ -7,9 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,54 +22,103 @@ import (
 
 // logged is what a file of logs-output has, by container and stream.
 type logged struct {
-	text    map[string]string // lines put together as they were written
-	records map[string]uint64 // dropped
-	bytes   map[string]uint64
+	t       *testing.T
+	in      *bufio.Reader
+	half    []byte                      // a line that is being written
+	text    map[string]*strings.Builder // lines put together as they were written
 	seq     map[string]uint64
-	lines   []identity.LogAnswer
+	told    int // bytes
+	records uint64
+	dropped uint64               // bytes
+	lines   []identity.LogAnswer // the first ones
 }
 
-func readLogged(t *testing.T, file string) logged {
+func openLogged(t *testing.T, file string) *logged {
 	t.Helper()
 	f, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	all := logged{map[string]string{}, map[string]uint64{}, map[string]uint64{}, map[string]uint64{}, nil}
-	texts := map[string]*strings.Builder{}
-	dec := json.NewDecoder(bufio.NewReader(f))
+	t.Cleanup(func() { f.Close() })
+	return &logged{t: t, in: bufio.NewReader(f), text: map[string]*strings.Builder{}, seq: map[string]uint64{}}
+}
+
+// read takes over what is new.
+func (l *logged) read() {
 	for {
-		var l identity.LogAnswer
-		if err := dec.Decode(&l); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) { // being written
-			break
-		} else if err != nil {
-			t.Fatal(err)
+		b, err := l.in.ReadBytes('\n')
+		l.half = append(l.half, b...)
+		if err != nil { // the end, for now
+			return
 		}
-		k := l.Container + " " + string(l.Stream)
-		if all.seq[k]++; l.Seq != all.seq[k] {
-			t.Errorf("%s: line %d comes after %d", k, l.Seq, all.seq[k]-1)
-			all.seq[k] = l.Seq
-		}
-		all.records[k] += l.DroppedRecords
-		all.bytes[k] += l.DroppedBytes
-		if texts[k] == nil {
-			texts[k] = &strings.Builder{}
-		}
-		body := []byte(l.Body)
-		if l.Raw != nil {
-			body = l.Raw
-		}
-		texts[k].Write(body)
-		if !l.Partial {
-			texts[k].WriteByte('\n')
-		}
-		all.lines = append(all.lines, l)
+		l.add(l.half)
+		l.half = l.half[:0]
 	}
-	for k, b := range texts {
-		all.text[k] = b.String()
+}
+
+func (l *logged) add(line []byte) {
+	var a struct {
+		Container, Stream, Body string
+		Raw                     []byte
+		Seq                     uint64
+		Partial                 bool
+		Records                 uint64 `json:"dropped_records"`
+		Bytes                   uint64 `json:"dropped_bytes"`
 	}
-	return all
+	if err := json.Unmarshal(line, &a); err != nil {
+		l.t.Fatal(err)
+	}
+	if len(l.lines) < 1000 {
+		var whole identity.LogAnswer
+		if err := json.Unmarshal(line, &whole); err != nil {
+			l.t.Fatal(err)
+		}
+		l.lines = append(l.lines, whole)
+	}
+	k := a.Container + " " + a.Stream
+	if l.seq[k]++; a.Seq != l.seq[k] {
+		l.t.Errorf("%s: line %d comes after %d", k, a.Seq, l.seq[k]-1)
+		l.seq[k] = a.Seq
+	}
+	if l.text[k] == nil {
+		l.text[k] = &strings.Builder{}
+	}
+	body := []byte(a.Body)
+	if a.Raw != nil {
+		body = a.Raw
+	}
+	if !a.Partial {
+		body = append(body, '\n')
+	}
+	l.text[k].Write(body)
+	l.told += len(body)
+	l.records, l.dropped = l.records+a.Records, l.dropped+a.Bytes
+}
+
+// wait reads until so many bytes are told or dropped. Where the kernel skipped runs of the
+// programs, some of them may be missing; it returns how many it skipped.
+func (l *logged) wait(a *agent, bytes int) (skipped int) {
+	l.t.Helper()
+	ctx, cancel := context.WithTimeout(l.t.Context(), 3*time.Minute)
+	defer cancel()
+	before, since := 0, time.Now()
+	err := poll(ctx, a.done, func() error {
+		l.read()
+		if now := l.told + int(l.dropped); now != before {
+			before, since = now, time.Now()
+		}
+		if before < bytes && time.Since(since) < 20*time.Second {
+			return fmt.Errorf("more is told")
+		}
+		return nil
+	})
+	f := a.families()
+	skipped = int(total(f, "eyas_hook_missed_total", "hook", "logs_write") + total(f, "eyas_hook_missed_total", "hook", "logs_writev"))
+	if err != nil || before < bytes && skipped == 0 {
+		l.t.Errorf("%d bytes are told and %d dropped, of %d: %v; %v lines did not go to the file, the kernel dropped %v bytes and told %v", l.told, l.dropped, bytes, err,
+			total(f, "eyas_log_output_dropped_lines_total"), total(f, "eyas_log_dropped_bytes_total"), total(f, "eyas_log_bytes_total"))
+	}
+	return skipped
 }
 
 // nestedShell runs a script as the first process of a pid namespace, and returns what it
@@ -91,31 +138,6 @@ func nestedShell(t *testing.T, script string) (pid int, stdout, stderr string) {
 	return c.Process.Pid, out.String(), errs.String()
 }
 
-// wait reads the file until ok, and returns what it then has.
-func (a *agent) waitLogged(file string, ok func(logged) error) logged {
-	a.t.Helper()
-	ctx, cancel := context.WithTimeout(a.t.Context(), 2*time.Minute)
-	defer cancel()
-	var got logged
-	if err := poll(ctx, a.done, func() error {
-		got = readLogged(a.t.(*testing.T), file)
-		return ok(got)
-	}); err != nil {
-		a.t.Errorf("what is told: %v", err)
-	}
-	return got
-}
-
-// of returns the container of a host pid, by the lines that it wrote.
-func (l logged) of(pid int) string {
-	for _, x := range l.lines {
-		if int(x.PID) == pid {
-			return x.Container
-		}
-	}
-	return ""
-}
-
 // TestLogs compares what containers write with what eyas has: nothing is missing, twice
 // or out of order, from the first byte to the last.
 func TestLogs(t *testing.T) {
@@ -128,7 +150,7 @@ func TestLogs(t *testing.T) {
 		out, errs string
 	}
 	scripts := []string{
-		"seq 1 100000 & seq 200001 300000 >&2; wait",
+		"seq 1 50000 & seq 200001 250000 >&2; wait",
 		"printf first; i=0; while [ $i -lt 500 ]; do i=$((i+1)); echo out $i; echo err $i >&2; done; printf last; printf 'end\\377' >&2",
 		"head -c 200000 /dev/zero | tr '\\0' x; echo; echo two >&2", // a line of 200000
 		"echo short",                      // lives for a few ms
@@ -141,50 +163,49 @@ func TestLogs(t *testing.T) {
 		wg.Go(func() { ran[i].pid, ran[i].out, ran[i].errs = nestedShell(t, s) })
 	}
 	wg.Wait()
-	want := 0
+	want := len("deeper\n") // told with both containers
 	for _, r := range ran {
 		want += len(r.out) + len(r.errs)
 	}
-	got := a.waitLogged(file, func(l logged) error {
-		n := 0
-		for k, s := range l.text {
-			n += len(s) + int(l.bytes[k])
-		}
-		if n < want {
-			return fmt.Errorf("%d bytes of %d", n, want)
-		}
-		return nil
-	})
-	byText := map[string]bool{}
+	got := openLogged(t, file)
+	skipped := got.wait(a, want)
+	if got.dropped != 0 {
+		t.Errorf("%d bytes were dropped", got.dropped)
+	}
+	byText, texts := map[string]bool{}, map[string]string{}
 	for k, s := range got.text {
-		byText[s] = true
-		if got.bytes[k] != 0 {
-			t.Errorf("%s: %d bytes were dropped", k, got.bytes[k])
-		}
+		byText[s.String()], texts[k] = true, s.String()
+	}
+	wrong := 0
+	complain := t.Errorf
+	if skipped > 0 { // such writes are not told; see Logs in ARCHITECTURE.md
+		complain = t.Logf
+		t.Logf("the kernel skipped %d runs", skipped)
 	}
 	for i, r := range ran {
 		for _, s := range []string{r.out, r.errs} {
 			if s != "" && !byText[s] {
-				t.Errorf("%s: what it wrote (%d bytes) is not told as it was: %.300q", scripts[i], len(s), near(s, got.text))
+				wrong++
+				complain("%s: what it wrote (%d bytes) is not told as it was: %.300q", scripts[i], len(s), near(s, texts))
 			}
 			delete(byText, s)
 		}
+	}
+	if wrong > skipped {
+		t.Errorf("%d streams are wrong, and only %d writes can be missing", wrong, skipped)
 	}
 	if !byText["deeper\n"] {
 		t.Error("the container inside one is not told of")
 	}
 	delete(byText, "deeper\n")
 	for s := range byText {
-		t.Errorf("told of what nobody wrote: %.200q", s)
+		complain("told of what nobody wrote: %.200q", s)
 	}
 	for _, l := range got.lines {
 		last := l.Chain[len(l.Chain)-1]
 		if l.Via != identity.LogKernel || last.ID != l.Container || len(l.PIDs) < 2 || l.PIDs[0] != identity.PID(l.PID) || l.InnerUID == nil || l.Comm == "" {
 			t.Fatalf("line %+v", l)
 		}
-	}
-	if m := total(a.families(), "eyas_hook_missed_total", "hook", "logs_write"); m != 0 {
-		t.Logf("the kernel skipped %v runs", m)
 	}
 	stdout, stderr, code := a.eyas("logs", "-o", "json")
 	if code != 0 || !strings.Contains(stdout, `"body":"short"`) {
