@@ -70,7 +70,7 @@ func decodeLog(b []byte) (Log, error) {
 	}
 	comm := unsafe.Slice((*byte)(unsafe.Pointer(&r.Comm[0])), len(r.Comm))
 	l := Log{
-		Box: LogBox{PIDNS: r.Box.Pidns, Start: r.Box.Start}, FD: uint32(r.Fd), Time: r.Time, PID: r.Pid, Start: r.Start, UID: r.Uid, GID: r.Gid,
+		Box: LogBox{PIDNS: r.Box.Pidns, Start: r.Box.Start}, FD: r.Fd, Time: r.Time, PID: r.Pid, Start: r.Start, UID: r.Uid, GID: r.Gid,
 		Levels: int(r.Levels), Comm: unix.ByteSliceToString(comm), Data: b[fixed : fixed+int(r.Len)],
 		Dropped: LogDrops{Records: r.DroppedRecords, Bytes: r.DroppedBytes},
 	}
