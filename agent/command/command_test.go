@@ -27,6 +27,7 @@ import (
 
 // agent is an agent whose answers a test writes.
 type agent struct {
+	lines   []identity.LogAnswer
 	id      identity.Identity
 	owner   identity.IDAnswer
 	tree    []identity.TreeNode
@@ -87,6 +88,16 @@ func (a *agent) Disks(_ context.Context, chain string, files int) ([]answers.Dis
 func (a *agent) Denials(_ context.Context, q answers.DenialQuery) ([]identity.DenialAnswer, error) {
 	a.asked = fmt.Sprintf("denials %+v", q)
 	return a.denials, a.err
+}
+
+func (a *agent) Lines(_ context.Context, q answers.LogQuery, yield func(identity.LogAnswer) error) error {
+	a.asked = fmt.Sprintf("logs %+v", q)
+	for _, l := range a.lines {
+		if err := yield(l); err != nil {
+			return err
+		}
+	}
+	return a.err
 }
 
 // serve answers on a socket until the test ends.

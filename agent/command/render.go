@@ -53,6 +53,16 @@ func writeJSON(w io.Writer, v any) error {
 	return err
 }
 
+// writeJSONLine writes v as one line, with the same escapes.
+func writeJSONLine(w io.Writer, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	_, err = w.Write(escapeJSON(append(b, '\n')))
+	return err
+}
+
 func escapeJSON(in []byte) []byte {
 	var out bytes.Buffer
 	for len(in) > 0 {

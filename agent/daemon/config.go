@@ -21,6 +21,11 @@ type Config struct {
 	RingBytes         int64         // size of the kernel's event ring
 	BPFStats          bool          // measure the programs' run time
 	Denials           bool          // tell what nested processes are refused
+	Logs              string        // whose standard streams are told; see logs.ParseSelection
+	LogsOutput        string        // file that gets a line of JSON for each; "-": stdout; empty: none
+	LogsRate          int64         // bytes a second that a container may write
+	LogsBurst         int64         // and at once, above that
+	LogsRing          int64         // size of the kernel's ring of log records
 	MaxNestedSeries   int           // nested containers with series of their own, per sandbox
 	Nice              int           // nice value of the agent
 	ProcRoot          string        // where procfs of the host is mounted
@@ -32,6 +37,7 @@ type Config struct {
 	KubeletRoot       string        // kubelet's root directory
 
 	// These are of the file alone.
+	LogsRedact []string          // expressions of what is taken out of lines
 	Profiles   []nri.Profile     // the built-in ones first
 	Namespaces map[string]string // profile by a pod's namespace
 	Handlers   map[string]string // profile by a pod's runtime handler
@@ -44,6 +50,7 @@ func DefaultConfig() Config {
 		StateDir: "/var/lib/eyas", Socket: "/run/eyas/eyas.sock", Listen: "127.0.0.1:9817", LogLevel: "info",
 		HistoryMaxAge: 7 * 24 * time.Hour, HistoryMaxBytes: 256 << 20, ReconcileInterval: 30 * time.Second,
 		RingBytes: 8 << 20, Nice: -20, BPFStats: true, Denials: true, MaxNestedSeries: 50, ProcRoot: "/proc",
+		Logs: "none", LogsRate: 1 << 20, LogsBurst: 4 << 20, LogsRing: 8 << 20,
 		NRI: "auto", NRISocket: nri.DefaultSocket, SubidRange: pool.Range, SubidQuarantine: pool.Quarantine,
 		DefaultProfile: profiles[0].Name, KubeletRoot: "/var/lib/kubelet", Profiles: profiles,
 	}
@@ -70,6 +77,11 @@ func (c *Config) Settings() []Setting {
 		size("ring-bytes", "size of the kernel's event ring", &c.RingBytes, 64<<10, 1<<30),
 		boolean("bpf-stats", "measure the run time of BPF programs (about 60 ns a run, for all of the node's)", &c.BPFStats),
 		boolean("denials", "tell what nested processes are refused, and why: programs at the end of some 50 rare system calls", &c.Denials),
+		text("logs", "whose stdout and stderr to keep and tell: none, nested (containers inside others), all, or patterns of chains such as web/*,db", &c.Logs, logSelection),
+		text("logs-output", "file that gets a line of JSON for each line of log; - for stdout, empty for none", &c.LogsOutput, outputFile),
+		size("logs-rate", "bytes a second that a container may write to its log", &c.LogsRate, 1<<10, 1<<30),
+		size("logs-burst", "bytes that a container may write at once, above logs-rate", &c.LogsBurst, 16<<10, 1<<30),
+		size("logs-ring-bytes", "size of the kernel's ring of log records", &c.LogsRing, 256<<10, 1<<30),
 		number("max-nested-series", "nested containers with series of their own, per sandbox", &c.MaxNestedSeries, 1, 10000),
 		number("nice", "nice value of the agent: it must keep up when the node is overloaded", &c.Nice, -20, 19),
 		text("proc-root", "where the host's procfs is mounted", &c.ProcRoot, absolute),

@@ -24,6 +24,8 @@ func TestLoad(t *testing.T) {
 		Namespaces: map[string]string{"team-a": "dev"}, Handlers: map[string]string{"nested": "build"},
 	}
 	every.Profiles[0].Size = 131072
+	every.Logs, every.LogsOutput, every.LogsRate, every.LogsBurst, every.LogsRing = "web/*,db", "/l", 2<<20, 3<<20, 1<<20
+	every.LogsRedact = []string{"a+", "b"}
 	changed := func(f func(*Config)) Config { c := DefaultConfig(); f(&c); return c }
 	for name, tc := range map[string]struct {
 		yaml string
@@ -48,6 +50,12 @@ reconcile-interval: 60s
 ring-bytes: 1048576
 bpf-stats: false
 denials: false
+logs: "web/*,db"
+logs-output: /l
+logs-rate: 2MiB
+logs-burst: 3MiB
+logs-ring-bytes: 1MiB
+logs-redact: ["a+", b]
 max-nested-series: 7 # a comment
 nice: 0
 proc-root: /host/proc
@@ -74,7 +82,7 @@ sandbox-profiles: {dev: {size: 131072}}
 			t.Errorf("%s (-want +got):\n%s", name, d)
 		}
 	}
-	keys := len(every.Settings()) + len(sandboxKeys)
+	keys := len(every.Settings()) + len(fileKeys)
 	if fields := strings.Count(cmp.Diff(DefaultConfig(), every), "\n+"); fields < keys {
 		t.Errorf("%d of %d keys are set to another than their default", fields, keys)
 	}
@@ -107,6 +115,10 @@ func TestLoadErrors(t *testing.T) {
 		"subid-range: 0:65536":         `the first block holds the host's own ids`,
 		"subid-range: 65536:65537":     `start and count must be multiples of 65536, got "65536:65537"`,
 		"subid-quarantine: 0s":         `want a duration of at least 1s`,
+		"logs: web//db":                `line 1: key "logs": want none, nested, all, or patterns of chains`,
+		"logs-output: l":               `want an absolute path, got "l"`,
+		"logs-redact: x":               `line 1: key "logs-redact": want a list of at most 64`,
+		"logs-redact: [a, (]":          `want a regular expression (RE2)`,
 		"max-nested-series: 0":         `want a number from 1 to 10000, got "0"`,
 		"state-dir: eyas":              `key "state-dir": want an absolute path, got "eyas"`,
 		"socket: ''":                   `key "socket": want an absolute path, got ""`,

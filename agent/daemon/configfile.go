@@ -42,13 +42,13 @@ func (c *Config) load(path string, b []byte) error {
 	settings := c.Settings()
 	nested := map[string]*yaml.Node{}
 	err = f.each(root, "", func(key string, k, v *yaml.Node) error {
-		if slices.Contains(sandboxKeys, key) {
+		if slices.Contains(fileKeys, key) {
 			nested[key] = v
 			return nil
 		}
 		at := slices.IndexFunc(settings, func(s Setting) bool { return s.Key == key })
 		if at < 0 {
-			return f.unknown(k, key, append(keys(settings), sandboxKeys...))
+			return f.unknown(k, key, append(keys(settings), fileKeys...))
 		}
 		return f.scalar(key, v, settings[at].Parse)
 	})
@@ -57,6 +57,11 @@ func (c *Config) load(path string, b []byte) error {
 	}
 	if err := c.loadSandboxes(f, nested); err != nil {
 		return err
+	}
+	if v, ok := nested[keyRedact]; ok {
+		if c.LogsRedact, err = f.redaction(v); err != nil {
+			return err
+		}
 	}
 	var wrong *KeyError
 	if err := c.Check(); errors.As(err, &wrong) {

@@ -129,11 +129,12 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	if hierarchy != nil {
 		mount = hierarchy.Mount()
 	}
-	deep := openTrampolines(c, t, clock, mount, log)
-	closers = append(closers, deep.close)
-	if deep.denials != nil {
-		ask.Refusals = deep.denials
+	deep, err := openTrampolines(c, t, node, clock, mount, log)
+	if err != nil {
+		return err
 	}
+	closers = append(closers, deep.close)
+	deep.answer(ask)
 	health := func() api.Health { return readHealth(deep.hooks(monitor), t, plugin, c.ReconcileInterval, boundary) }
 	checks := doctor.NewCollector(doctor.NewNode(doctor.NodeOptions{
 		Proc: c.ProcRoot, StateDir: c.StateDir, Kubelet: c.KubeletRoot,
@@ -199,8 +200,7 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	run("namer", t.RunNamer)
 	run("command lines", func(ctx context.Context) error { return t.RunArgs(ctx, c.ProcRoot) })
 	run("history", memory.Run)
-	run("overlay", deep.runOverlays)
-	run("denials", deep.runDenials)
+	deep.run(run, t.Ready())
 	run("kubelet's pods", pods.Run)
 	if preparer != nil {
 		run("leases", func(ctx context.Context) error { return runPreparer(ctx, preparer, t.Ready(), prepLog) })

@@ -15,14 +15,15 @@ import (
 	"github.com/eyas-agent/eyas/agent/subid"
 )
 
-// Keys of the file that are no flags, because they are mappings.
+// Keys of the file that are no flags, because they are mappings or lists.
 const (
 	keyNamespaces = "sandbox-namespaces"
 	keyHandlers   = "sandbox-handlers"
 	keyProfiles   = "sandbox-profiles"
+	keyRedact     = "logs-redact"
 )
 
-var sandboxKeys = []string{keyNamespaces, keyHandlers, keyProfiles}
+var fileKeys = []string{keyNamespaces, keyHandlers, keyProfiles, keyRedact}
 
 // Bounds of what a file may say.
 const (

@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/eyas-agent/eyas/bpf"
+	"github.com/eyas-agent/eyas/collectors/answers"
 	"github.com/eyas-agent/eyas/collectors/denials"
 	"github.com/eyas-agent/eyas/collectors/identity"
 	"github.com/eyas-agent/eyas/collectors/overlay"
@@ -22,10 +23,15 @@ type trampolines struct {
 	overlays     *overlay.Collector
 	denialHooks  *bpf.DenialMonitor
 	denials      *denials.Collector
+	logs         *logFamily // nil: nobody's are told, or they cannot be here
 }
 
-func openTrampolines(c Config, t *tracker.Tracker, clock identity.Clock, cgroups string, log zerolog.Logger) *trampolines {
+func openTrampolines(c Config, t *tracker.Tracker, node identity.Node, clock identity.Clock, cgroups string, log zerolog.Logger) (*trampolines, error) {
 	a := &trampolines{}
+	var err error
+	if a.logs, err = openLogs(c, t, node, clock, log.With().Str("room", "logs").Logger()); err != nil {
+		return nil, err
+	}
 	overlayLog := log.With().Str("room", "overlay").Logger()
 	if m, err := bpf.OpenOverlay(bpf.OverlayOptions{}); err != nil {
 		overlayLog.Error().Err(err).Msg("what overlays do cannot be counted here")
@@ -36,7 +42,7 @@ func openTrampolines(c Config, t *tracker.Tracker, clock identity.Clock, cgroups
 		})
 	}
 	if !c.Denials {
-		return a
+		return a, nil
 	}
 	denialLog := log.With().Str("room", "denials").Logger()
 	if m, err := bpf.OpenDenials(bpf.DenialOptions{}); err != nil {
@@ -47,7 +53,7 @@ func openTrampolines(c Config, t *tracker.Tracker, clock identity.Clock, cgroups
 			Source: m, Table: t, Clock: clock, MaxNested: c.MaxNestedSeries, Drive: denials.Drive(driveProcess, cgroups), Log: denialLog,
 		})
 	}
-	return a
+	return a, nil
 }
 
 // hooks are all of the agent's.
@@ -67,6 +73,9 @@ func (a *trampolines) more() map[string]self.Hooked {
 	if a.denialHooks != nil {
 		more["denials"] = a.denialHooks
 	}
+	if a.logs != nil {
+		more["logs"] = a.logs.hooks
+	}
 	return more
 }
 
@@ -79,21 +88,34 @@ func (a *trampolines) collectors(about self.Options) []prometheus.Collector {
 	if a.denials != nil {
 		all = append(all, a.denials)
 	}
+	if a.logs != nil {
+		all = append(all, a.logs.collectors()...)
+	}
 	return all
 }
 
-func (a *trampolines) runOverlays(ctx context.Context) error {
-	if a.overlays == nil {
-		return nil
+// run starts what there is; ready is when the first snapshot is taken.
+func (a *trampolines) run(start func(name string, f func(context.Context) error), ready <-chan struct{}) {
+	if a.overlays != nil {
+		start("overlay", a.overlays.Run)
 	}
-	return a.overlays.Run(ctx)
+	if a.denials != nil {
+		start("denials", a.denials.Run)
+	}
+	if a.logs != nil {
+		start("logs", func(ctx context.Context) error { return a.logs.run(ctx, ready) })
+		start("logs-output", a.logs.runOutput)
+	}
 }
 
-func (a *trampolines) runDenials(ctx context.Context) error {
-	if a.denials == nil {
-		return nil
+// answer gives those who answer questions what they ask.
+func (a *trampolines) answer(ask *answers.Answers) {
+	if a.denials != nil {
+		ask.Refusals = a.denials
 	}
-	return a.denials.Run(ctx)
+	if a.logs != nil {
+		ask.Logs = a.logs.lines
+	}
 }
 
 func (a *trampolines) close() error {
@@ -103,6 +125,9 @@ func (a *trampolines) close() error {
 	}
 	if a.denialHooks != nil {
 		errs = append(errs, a.denialHooks.Close())
+	}
+	if a.logs != nil {
+		errs = append(errs, a.logs.close())
 	}
 	return errors.Join(errs...)
 }

@@ -46,6 +46,7 @@ type Answers struct {
 	Kubelet Pods // nil: knows none
 	// Refusals may be nil: nobody follows them.
 	Refusals Refusals
+	Logs     Logs // nil: nobody keeps them
 	Node     identity.Node
 	Clock    identity.Clock
 	Proc     string   // where procfs is mounted

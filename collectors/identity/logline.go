@@ -10,7 +10,9 @@ type LogLine struct {
 	Stream    LogStream
 	Seq       uint64 // of the container's stream, from 1, without gaps but for those that Dropped tells
 	Body      []byte // without the newline; the bytes as they were written
-	Partial   bool   // more of the line follows: it is longer than a record may be, or was flushed on time or at death
+	// Partial: more of the line follows, or would have: it is longer than a line may be, was flushed on time or at
+	// death, or was cut by a loss. One without a Body tells of nothing but what was lost at the end.
+	Partial bool
 	// Truncated is how many bytes of the line, behind Body, were not copied.
 	Truncated uint64
 	// Dropped is how many records, and DroppedBytes how many bytes, of the stream

@@ -80,6 +80,14 @@ func (o *oracle) Denials(_ context.Context, q answers.DenialQuery) ([]identity.D
 	return []identity.DenialAnswer{{Op: "chown", Comm: "\x1b[2J", PIDs: []identity.PID{7}, Chain: []identity.Link{}}}, o.err
 }
 
+func (o *oracle) Lines(_ context.Context, q answers.LogQuery, yield func(identity.LogAnswer) error) error {
+	o.note(fmt.Sprintf("logs %+v", q))
+	if o.err != nil {
+		return o.err
+	}
+	return yield(identity.LogAnswer{Body: "\x1b[2J", Raw: []byte("\xff"), PIDs: []identity.PID{7}, Chain: []identity.Link{}})
+}
+
 func (o *oracle) Map(_ context.Context, chain string) ([]identity.NSAnswer, error) {
 	o.note(fmt.Sprintf("map %q", chain))
 	return []identity.NSAnswer{{UserNS: 7, Containers: []string{}}}, o.err
@@ -91,6 +99,8 @@ func (o *oracle) Stats(_ context.Context, chain string) ([]identity.StatsRow, er
 }
 
 // stats is a container with all numbers, and one without those that may be missing.
+var lines = answers.LogQuery{Chain: "web/db", Stream: identity.Stderr, Since: time.Unix(5, 6).UTC()}
+
 var stats = func() []identity.StatsRow {
 	n, share := uint64(1<<63+1), 12.34
 	use := &identity.StatsUse{Current: 7, Max: &n}
@@ -188,6 +198,11 @@ func TestRoundTrip(t *testing.T) {
 			[]identity.DenialAnswer{{Op: "chown", Comm: "\x1b[2J", PIDs: []identity.PID{7}, Chain: []identity.Link{}}}},
 		{fmt.Sprintf("denials %+v", answers.DenialQuery{PID: identity.NoID}), func() (any, error) { return c.Denials(ctx, answers.DenialQuery{PID: identity.NoID}) },
 			[]identity.DenialAnswer{{Op: "chown", Comm: "\x1b[2J", PIDs: []identity.PID{7}, Chain: []identity.Link{}}}},
+		{fmt.Sprintf("logs %+v", lines), func() (any, error) {
+			var got []identity.LogAnswer
+			err := c.Lines(ctx, lines, func(l identity.LogAnswer) error { got = append(got, l); return nil })
+			return got, err
+		}, []identity.LogAnswer{{Body: "\x1b[2J", Raw: []byte("\xff"), PIDs: []identity.PID{7}, Chain: []identity.Link{}}}},
 		{`map "x"`, func() (any, error) { return c.Map(ctx, "x") }, []identity.NSAnswer{{UserNS: 7, Containers: []string{}}}},
 	} {
 		got, err := tc.ask()

@@ -185,7 +185,7 @@ func (e remoteError) Unwrap() error { return e.kind }
 func remote(f failure) error {
 	kinds := map[string]error{
 		codeNotFound: answers.ErrNotFound, codeNoContainer: identity.ErrNoContainer, codeAmbiguous: identity.ErrAmbiguous,
-		codeNoDenials: answers.ErrNoDenials,
+		codeNoDenials: answers.ErrNoDenials, codeNoLogs: answers.ErrNoLogs,
 	}
 	return remoteError{f.Error, kinds[f.Code]}
 }

@@ -39,6 +39,7 @@ type Querier interface {
 	Stats(ctx context.Context, chain string) ([]identity.StatsRow, error)
 	Disks(ctx context.Context, chain string, files int) ([]answers.Disk, error)
 	Denials(ctx context.Context, q answers.DenialQuery) ([]identity.DenialAnswer, error)
+	Lines(ctx context.Context, q answers.LogQuery, yield func(identity.LogAnswer) error) error
 }
 
 // Status says who is answering.
@@ -61,6 +62,7 @@ const (
 	codeBad         = "bad_request"
 	codeInternal    = "internal"
 	codeNoDenials   = "no_denials"
+	codeNoLogs      = "no_logs"
 )
 
 // Listen opens the socket for root alone. A socket left by a dead agent is
@@ -115,6 +117,7 @@ func Handler(q Querier, status Status, log zerolog.Logger) http.Handler {
 	})
 	mux.HandleFunc("GET /v1/disks", s.disks)
 	mux.HandleFunc("GET /v1/denials", s.denials)
+	mux.HandleFunc("GET /v1/logs", s.logs)
 	return mux
 }
 
@@ -250,6 +253,8 @@ func (s *server) reply(w http.ResponseWriter, v any, err error) {
 		status, code = http.StatusBadRequest, codeBad
 	case errors.Is(err, answers.ErrNoDenials):
 		status, code = http.StatusServiceUnavailable, codeNoDenials
+	case errors.Is(err, answers.ErrNoLogs):
+		status, code = http.StatusServiceUnavailable, codeNoLogs
 	default:
 		s.log.Error().Err(err).Msg("query failed")
 	}

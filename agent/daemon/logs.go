@@ -1,0 +1,130 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/eyas-agent/eyas/bpf"
+	"github.com/eyas-agent/eyas/collectors/identity"
+	"github.com/eyas-agent/eyas/collectors/logs"
+	"github.com/eyas-agent/eyas/collectors/tracker"
+)
+
+// logFamily is what tells what containers write.
+type logFamily struct {
+	hooks  *bpf.LogMonitor
+	lines  *logs.Collector
+	output *logs.JSONLines // may be nil
+	file   *os.File        // may be nil
+}
+
+// openLogs returns nil where nobody's logs are to be told, or they cannot be here.
+func openLogs(c Config, t *tracker.Tracker, node identity.Node, clock identity.Clock, log zerolog.Logger) (*logFamily, error) {
+	chosen, err := logs.ParseSelection(c.Logs)
+	if err != nil {
+		return nil, fmt.Errorf("key \"logs\": %w", err)
+	}
+	if chosen.None() {
+		return nil, nil
+	}
+	redact, err := logs.ParseRedaction(c.LogsRedact)
+	if err != nil {
+		return nil, fmt.Errorf("key %q: %w", keyRedact, err)
+	}
+	hooks, err := bpf.OpenLogs(bpf.LogOptions{RingBytes: uint32(c.LogsRing), Rate: uint64(c.LogsRate), Burst: uint64(c.LogsBurst)})
+	if err != nil {
+		log.Error().Err(err).Msg("logs of nested containers cannot be told here")
+		return nil, nil
+	}
+	f := &logFamily{hooks: hooks}
+	o := logs.Options{
+		Source: hooks, Table: t, Clock: clock, Node: node, Select: chosen, Redact: redact, MaxNested: c.MaxNestedSeries,
+		Drive: logs.Drive(driveProcess), Log: log,
+	}
+	switch c.LogsOutput {
+	case "":
+	case "-":
+		f.output = logs.NewJSONLines(os.Stdout, log)
+	default:
+		if f.file, err = os.OpenFile(c.LogsOutput, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600); err != nil {
+			return nil, errors.Join(fmt.Errorf("open logs-output: %w: choose another file", err), hooks.Close())
+		}
+		f.output = logs.NewJSONLines(f.file, log)
+	}
+	if f.output != nil {
+		o.Sinks = append(o.Sinks, f.output)
+	}
+	f.lines = logs.New(o)
+	return f, nil
+}
+
+// run begins after the first snapshot: lines are of containers that the table knows.
+func (f *logFamily) run(ctx context.Context, ready <-chan struct{}) error {
+	select {
+	case <-ready:
+		return f.lines.Run(ctx)
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+func (f *logFamily) runOutput(ctx context.Context) error {
+	if f.output == nil {
+		return nil
+	}
+	return f.output.Run(ctx)
+}
+
+func (f *logFamily) collectors() []prometheus.Collector {
+	all := []prometheus.Collector{f.lines}
+	if f.output != nil {
+		all = append(all, f.output)
+	}
+	return all
+}
+
+func (f *logFamily) close() error {
+	err := f.hooks.Close()
+	if f.file != nil {
+		err = errors.Join(err, f.file.Close())
+	}
+	return err
+}
+
+func logSelection(s string) error {
+	_, err := logs.ParseSelection(s)
+	return err
+}
+
+func outputFile(s string) error {
+	if s == "" || s == "-" {
+		return nil
+	}
+	return absolute(s)
+}
+
+const maxRedact = 64
+
+func (f *file) redaction(v *yaml.Node) ([]string, error) {
+	if v.Kind != yaml.SequenceNode || len(v.Content) > maxRedact {
+		return nil, f.errorf(v, "key %q: want a list of at most %d regular expressions (RE2)", keyRedact, maxRedact)
+	}
+	all := []string{}
+	for i, x := range v.Content {
+		err := f.scalar(fmt.Sprintf("%s[%d]", keyRedact, i), x, func(s string) error {
+			all = append(all, s)
+			_, err := logs.ParseRedaction([]string{s})
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,48 @@
+package bpf
+
+// logPrograms are those of logs.bpf.c that are on functions. The last ones first:
+// a container's streams are noted when its writes can be told.
+func logPrograms() []trampolineInfo {
+	return []trampolineInfo{
+		{uint32(logsEyasLogProgramEYAS_LOGS_WRITE), "logs_write", "fexit/vfs_write", "what containers write to their standard streams"},
+		{uint32(logsEyasLogProgramEYAS_LOGS_WRITEV), "logs_writev", "fexit/vfs_writev", "the same, by writev"},
+		{uint32(logsEyasLogProgramEYAS_LOGS_EXEC), "logs_exec", "fexit/setup_new_exec", "the streams of containers that start, until the next look at all"},
+	}
+}
+
+// eachLog is the iterator over the containers that are older than the programs, or
+// than their selection.
+func (m *LogMonitor) eachLog() Hook {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := Hook{Name: logsProgLogsEach, Target: "iter/task", State: HookMissing, Reason: m.eachErr, Loss: "the streams of containers that run already"}
+	switch {
+	case m.each == nil:
+	case m.eachRan:
+		h.State, h.Reason = HookActive, ""
+	default:
+		h.State = HookUnproven
+	}
+	if m.each != nil {
+		if s, err := m.each.Stats(); err == nil {
+			h.RunCount, h.RunNanos, h.Missed = s.RunCount, uint64(s.Runtime), s.RecursionMisses
+		}
+	}
+	return h
+}
+
+// Hooks returns the state and the counters of every program.
+func (m *LogMonitor) Hooks() []Hook { return append(m.trampolines.Hooks(), m.eachLog()) }
+
+// Missed is how many runs of the programs the kernel skipped because they were
+// running on that CPU: writes that were neither told nor counted.
+func (m *LogMonitor) Missed() (writes, execs uint64) {
+	for _, h := range m.trampolines.Hooks() {
+		if h.Name == logsProgLogsExec {
+			execs += h.Missed
+		} else {
+			writes += h.Missed
+		}
+	}
+	return writes, execs
+}

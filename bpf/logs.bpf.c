@@ -1,0 +1,174 @@
+// clang-format off
+//go:build ignore
+// clang-format on
+
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * What containers write to their standard streams: what was fd 1 and 2 of a
+ * container's first process when it began its program, if that is a pipe, a terminal
+ * or a socket. Only writes by the container, or by those inside it, are told; what
+ * its engine then does with them is not. Nothing of a container that was not
+ * selected is copied. Host processes are filtered out first.
+ *
+ * What is not covered: splice, sendfile, send and io_uring, and what other threads do to a
+ * buffer while it is written. Writes of several processes to one pipe at once may
+ * be told in another order.
+ */
+#include "kernel.h"
+#include "fs.h"
+#include "wire.h"
+#include "logs.h"
+
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+#include "logmaps.h"
+#include "logwatch.h"
+#include "logtell.h"
+
+/* Called when the new program is in place, and what is closed on exec is closed. */
+SEC("fexit/setup_new_exec")
+int logs_exec(unsigned long long *ctx)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	if (!seen[EYAS_LOGS_EXEC])
+		seen[EYAS_LOGS_EXEC] = 1;
+	return watch(task, EYAS_LOGS_EXEC);
+}
+
+/* Those that are older than the programs, or than their selection. */
+SEC("iter/task")
+int logs_each(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+
+	if (!task) {
+		seen[EYAS_LOGS_EACH] = 1;
+		return 0;
+	}
+	if (task->pid != task->tgid)
+		return 0;
+	watch(task, EYAS_LOGS_EACH);
+	return 0;
+}
+
+static long finds(__u32 i, void *data)
+{
+	struct writing *w = data;
+	struct pid_namespace *ns = w->ns;
+
+	if (BPF_CORE_READ(ns, level) == 0)
+		return 1;
+	box_of(ns, &w->key.box);
+	if (bpf_map_lookup_elem(&log_streams, &w->key)) {
+		w->found = true;
+		return 1;
+	}
+	w->ns = outwards(ns);
+	return 0;
+}
+
+static __always_inline bool stream(struct inode___stream *inode)
+{
+	__u16 mode = inode->i_mode & S_IFMT;
+
+	return mode == S_IFIFO || mode == S_IFCHR || mode == S_IFSOCK;
+}
+
+static __noinline int wrote(struct inode___stream *inode, struct pid *pid, struct writing *w)
+{
+	if (!w)
+		return 0;
+	w->key.file.inode = inode->i_ino;
+	w->key.file.dev = inode->i_sb->s_dev;
+	if (!bpf_map_lookup_elem(&log_files, &w->key.file))
+		return 0;
+	/* Whose stream it is to this process: the innermost container's of those
+	 * that it is in. */
+	w->ns = innermost(pid);
+	if (w->ns)
+		bpf_loop(EYAS_PID_LEVELS, finds, w, 0);
+	if (!w->found)
+		return 0;
+	if (affords(&w->key.box, w->left))
+		bpf_loop(EYAS_LOG_CHUNKS, piece, w, 0);
+	if (w->left) {
+		struct eyas_log_stream *row = bpf_map_lookup_elem(&log_streams, &w->key);
+
+		if (row) {
+			ADD(row->dropped_records, 1);
+			ADD(row->dropped_bytes, w->left);
+		}
+	}
+	return 0;
+}
+
+static __always_inline struct pid *writer(__u32 program)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct pid *pid = task->thread_pid;
+
+	if (!seen[program])
+		seen[program] = 1;
+	return pid && pid->level > 0 ? pid : NULL;
+}
+
+static __always_inline long result(void *ctx)
+{
+	__u64 ret = 0;
+
+	bpf_get_func_ret(ctx, &ret);
+	return ret;
+}
+
+/* vfs_write(file, buffer, count, pos) */
+SEC("fexit/vfs_write")
+int logs_write(unsigned long long *ctx)
+{
+	struct pid *pid = writer(EYAS_LOGS_WRITE);
+	struct file *file = (void *)ctx[0];
+	struct inode___stream *inode;
+	struct writing w = {};
+	long ret;
+
+	if (!pid)
+		return 0;
+	inode = (void *)file->f_inode;
+	if (!stream(inode))
+		return 0;
+	ret = result(ctx);
+	if (ret <= 0)
+		return 0;
+	w.base = ctx[1];
+	w.here = w.left = ret;
+	return wrote(inode, pid, &w);
+}
+
+/* vfs_writev(file, vec, parts, pos, flags) */
+SEC("fexit/vfs_writev")
+int logs_writev(unsigned long long *ctx)
+{
+	struct pid *pid = writer(EYAS_LOGS_WRITEV);
+	struct file *file = (void *)ctx[0];
+	struct inode___stream *inode;
+	struct writing w = {};
+	long ret;
+
+	if (!pid)
+		return 0;
+	inode = (void *)file->f_inode;
+	if (!stream(inode))
+		return 0;
+	ret = result(ctx);
+	if (ret <= 0)
+		return 0;
+	w.vec = ctx[1];
+	w.parts = ctx[2];
+	w.left = ret;
+	return wrote(inode, pid, &w);
+}
+
+/* GPL-2.0 OR Apache-2.0; the kernel knows the former, and some helpers ask for it. */
+char LICENSE[] SEC("license") = "GPL";
