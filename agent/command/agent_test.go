@@ -25,6 +25,8 @@ func TestResolve(t *testing.T) {
 		NRI: "off", NRISocket: "/n.sock", DefaultProfile: "build", KubeletRoot: "/k",
 		SubidRange: subid.Range{Start: 65536, Count: 65536}, SubidQuarantine: time.Hour, Profiles: nri.Profiles(),
 	}
+	every.OTLPEndpoint, every.OTLPProtocol, every.OTLPInsecure = "otel:4318", "grpc", true
+	every.OTLPCA, every.OTLPCert, every.OTLPKey, every.OTLPQueue, every.OTLPDisk = "/ca", "/cert", "/key", 1<<20, 8<<20
 	file := filepath.Join(t.TempDir(), "eyas.yaml")
 	if err := os.WriteFile(file, []byte("nice: 5\nlisten: 127.0.0.1:1\nstate-dir: /file\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -49,7 +51,7 @@ func TestResolve(t *testing.T) {
 		"file":      {"", file, some},
 		"flags win": {"--listen= --nice=-20", file, flags},
 		"every flag": {"--state-dir /s --socket /x.sock --listen= --log-level warn --history-max-age 2d --history-max-bytes 64MiB --reconcile-interval 2s " +
-			"--ring-bytes 1m --bpf-stats=false --denials=false --logs nested --logs-output - --logs-rate 2m --logs-burst 3m --logs-ring-bytes 1m --max-nested-series 7 --nice 3 --proc-root /host/proc --nri off --nri-socket /n.sock " +
+			"--ring-bytes 1m --bpf-stats=false --denials=false --logs nested --logs-output - --logs-rate 2m --logs-burst 3m --logs-ring-bytes 1m --otlp-endpoint otel:4318 --otlp-protocol grpc --otlp-insecure=true --otlp-ca /ca --otlp-cert /cert --otlp-key /key --otlp-queue-bytes 1m --otlp-disk-bytes 8m --max-nested-series 7 --nice 3 --proc-root /host/proc --nri off --nri-socket /n.sock " +
 			"--sandbox-default-profile build --kubelet-root /k --subid-range 65536:65536 --subid-quarantine 1h", "", every},
 		"a flag chooses the file's profile": {"--sandbox-default-profile ci", profiles, own},
 	} {

@@ -26,6 +26,14 @@ type Config struct {
 	LogsRate          int64         // bytes a second that a container may write
 	LogsBurst         int64         // and at once, above that
 	LogsRing          int64         // size of the kernel's ring of log records
+	OTLPEndpoint      string        // receiver of log lines; empty: as OTEL_EXPORTER_OTLP_ENDPOINT says, or none
+	OTLPProtocol      string        // empty: as OTEL_EXPORTER_OTLP_PROTOCOL says, or grpc
+	OTLPInsecure      bool          // no TLS
+	OTLPCA            string        // PEM files
+	OTLPCert          string
+	OTLPKey           string
+	OTLPQueue         int64         // bytes of lines that wait in memory
+	OTLPDisk          int64         // and in the state directory; 0: none
 	MaxNestedSeries   int           // nested containers with series of their own, per sandbox
 	Nice              int           // nice value of the agent
 	ProcRoot          string        // where procfs of the host is mounted
@@ -50,7 +58,7 @@ func DefaultConfig() Config {
 		StateDir: "/var/lib/eyas", Socket: "/run/eyas/eyas.sock", Listen: "127.0.0.1:9817", LogLevel: "info",
 		HistoryMaxAge: 7 * 24 * time.Hour, HistoryMaxBytes: 256 << 20, ReconcileInterval: 30 * time.Second,
 		RingBytes: 8 << 20, Nice: -20, BPFStats: true, Denials: true, MaxNestedSeries: 50, ProcRoot: "/proc",
-		Logs: "none", LogsRate: 1 << 20, LogsBurst: 4 << 20, LogsRing: 8 << 20,
+		Logs: "none", LogsRate: 1 << 20, LogsBurst: 4 << 20, LogsRing: 8 << 20, OTLPQueue: 16 << 20,
 		NRI: "auto", NRISocket: nri.DefaultSocket, SubidRange: pool.Range, SubidQuarantine: pool.Quarantine,
 		DefaultProfile: profiles[0].Name, KubeletRoot: "/var/lib/kubelet", Profiles: profiles,
 	}
@@ -82,6 +90,14 @@ func (c *Config) Settings() []Setting {
 		size("logs-rate", "bytes a second that a container may write to its log", &c.LogsRate, 1<<10, 1<<30),
 		size("logs-burst", "bytes that a container may write at once, above logs-rate", &c.LogsBurst, 16<<10, 1<<30),
 		size("logs-ring-bytes", "size of the kernel's ring of log records", &c.LogsRing, 256<<10, 1<<30),
+		text("otlp-endpoint", "OpenTelemetry receiver of log lines: a URL, or host:port; empty: as OTEL_EXPORTER_OTLP_ENDPOINT says, or none", &c.OTLPEndpoint, otlpEndpoint),
+		text("otlp-protocol", "grpc or http/protobuf; empty: as OTEL_EXPORTER_OTLP_PROTOCOL says, or grpc", &c.OTLPProtocol, otlpProtocol),
+		boolean("otlp-insecure", "send log lines without TLS to an otlp-endpoint without a scheme", &c.OTLPInsecure),
+		text("otlp-ca", "PEM file of the certificates to trust the receiver by; empty: the system's", &c.OTLPCA, optionalFile),
+		text("otlp-cert", "PEM file of the certificate to identify with", &c.OTLPCert, optionalFile),
+		text("otlp-key", "PEM file of its key", &c.OTLPKey, optionalFile),
+		size("otlp-queue-bytes", "log lines that wait in memory for the receiver", &c.OTLPQueue, 256<<10, 1<<30),
+		size("otlp-disk-bytes", "log lines that wait in the state directory while the receiver is down; 0: none", &c.OTLPDisk, 0, 1<<40),
 		number("max-nested-series", "nested containers with series of their own, per sandbox", &c.MaxNestedSeries, 1, 10000),
 		number("nice", "nice value of the agent: it must keep up when the node is overloaded", &c.Nice, -20, 19),
 		text("proc-root", "where the host's procfs is mounted", &c.ProcRoot, absolute),
@@ -105,7 +121,7 @@ func (c *Config) Check() error {
 			return sizeError(p, c.SubidRange)
 		}
 	}
-	return nil
+	return c.checkOTLP()
 }
 
 // pool is where leased ranges come from.

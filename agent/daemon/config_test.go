@@ -26,6 +26,8 @@ func TestLoad(t *testing.T) {
 	every.Profiles[0].Size = 131072
 	every.Logs, every.LogsOutput, every.LogsRate, every.LogsBurst, every.LogsRing = "web/*,db", "/l", 2<<20, 3<<20, 1<<20
 	every.LogsRedact = []string{"a+", "b"}
+	every.OTLPEndpoint, every.OTLPProtocol, every.OTLPInsecure = "otel:4318", "http/protobuf", true
+	every.OTLPCA, every.OTLPCert, every.OTLPKey, every.OTLPQueue, every.OTLPDisk = "/ca", "/cert", "/key", 1<<20, 8<<20
 	changed := func(f func(*Config)) Config { c := DefaultConfig(); f(&c); return c }
 	for name, tc := range map[string]struct {
 		yaml string
@@ -56,6 +58,14 @@ logs-rate: 2MiB
 logs-burst: 3MiB
 logs-ring-bytes: 1MiB
 logs-redact: ["a+", b]
+otlp-endpoint: otel:4318
+otlp-protocol: http/protobuf
+otlp-insecure: true
+otlp-ca: /ca
+otlp-cert: /cert
+otlp-key: /key
+otlp-queue-bytes: 1MiB
+otlp-disk-bytes: 8MiB
 max-nested-series: 7 # a comment
 nice: 0
 proc-root: /host/proc

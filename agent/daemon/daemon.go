@@ -129,7 +129,7 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	if hierarchy != nil {
 		mount = hierarchy.Mount()
 	}
-	deep, err := openTrampolines(c, t, node, clock, mount, log)
+	deep, err := openTrampolines(c, version, t, node, clock, mount, log)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/eyas-agent/eyas/collectors/identity"
 	"github.com/eyas-agent/eyas/collectors/logs"
 	"github.com/eyas-agent/eyas/collectors/tracker"
+	"github.com/eyas-agent/eyas/exporter/otlp"
 )
 
 // logFamily is what tells what containers write.
@@ -22,10 +23,11 @@ type logFamily struct {
 	lines  *logs.Collector
 	output *logs.JSONLines // may be nil
 	file   *os.File        // may be nil
+	otlp   *otlp.Exporter  // may be nil
 }
 
 // openLogs returns nil where nobody's logs are to be told, or they cannot be here.
-func openLogs(c Config, t *tracker.Tracker, node identity.Node, clock identity.Clock, log zerolog.Logger) (*logFamily, error) {
+func openLogs(c Config, version string, t *tracker.Tracker, node identity.Node, clock identity.Clock, log zerolog.Logger) (*logFamily, error) {
 	chosen, err := logs.ParseSelection(c.Logs)
 	if err != nil {
 		return nil, fmt.Errorf("key \"logs\": %w", err)
@@ -60,6 +62,12 @@ func openLogs(c Config, t *tracker.Tracker, node identity.Node, clock identity.C
 	if f.output != nil {
 		o.Sinks = append(o.Sinks, f.output)
 	}
+	if f.otlp, err = openOTLP(c, version, node.Name, log.With().Str("room", "otlp").Logger()); err != nil {
+		return nil, errors.Join(err, f.close())
+	}
+	if f.otlp != nil {
+		o.Sinks = append(o.Sinks, f.otlp)
+	}
 	f.lines = logs.New(o)
 	return f, nil
 }
@@ -81,16 +89,29 @@ func (f *logFamily) runOutput(ctx context.Context) error {
 	return f.output.Run(ctx)
 }
 
+func (f *logFamily) runOTLP(ctx context.Context) error {
+	if f.otlp == nil {
+		return nil
+	}
+	return f.otlp.Run(ctx)
+}
+
 func (f *logFamily) collectors() []prometheus.Collector {
 	all := []prometheus.Collector{f.lines}
 	if f.output != nil {
 		all = append(all, f.output)
+	}
+	if f.otlp != nil {
+		all = append(all, f.otlp)
 	}
 	return all
 }
 
 func (f *logFamily) close() error {
 	err := f.hooks.Close()
+	if f.otlp != nil {
+		err = errors.Join(err, f.otlp.Close())
+	}
 	if f.file != nil {
 		err = errors.Join(err, f.file.Close())
 	}

@@ -26,10 +26,10 @@ type trampolines struct {
 	logs         *logFamily // nil: nobody's are told, or they cannot be here
 }
 
-func openTrampolines(c Config, t *tracker.Tracker, node identity.Node, clock identity.Clock, cgroups string, log zerolog.Logger) (*trampolines, error) {
+func openTrampolines(c Config, version string, t *tracker.Tracker, node identity.Node, clock identity.Clock, cgroups string, log zerolog.Logger) (*trampolines, error) {
 	a := &trampolines{}
 	var err error
-	if a.logs, err = openLogs(c, t, node, clock, log.With().Str("room", "logs").Logger()); err != nil {
+	if a.logs, err = openLogs(c, version, t, node, clock, log.With().Str("room", "logs").Logger()); err != nil {
 		return nil, err
 	}
 	overlayLog := log.With().Str("room", "overlay").Logger()
@@ -105,6 +105,7 @@ func (a *trampolines) run(start func(name string, f func(context.Context) error)
 	if a.logs != nil {
 		start("logs", func(ctx context.Context) error { return a.logs.run(ctx, ready) })
 		start("logs-output", a.logs.runOutput)
+		start("otlp", a.logs.runOTLP)
 	}
 }
 
