@@ -197,6 +197,10 @@ func (t *trampolines) loadSome(hooks ...*trampoline) error {
 
 // refusal says in one line what the kernel means.
 func refusal(err error) string {
+	var log *ebpf.VerifierError
+	if errors.As(err, &log) && slices.ContainsFunc(log.Log, func(line string) bool { return strings.Contains(line, "use helper bpf_probe_read") }) {
+		return "this kernel lets programs read no memory (lockdown=confidentiality)"
+	}
 	if errors.Is(err, unix.EPERM) {
 		return "operation not permitted: this kernel, or what confines eyas, lets nobody put programs on its functions (those of modules also need CAP_SYS_ADMIN)"
 	}
