@@ -1,5 +1,6 @@
 // otelcol is an OpenTelemetry Collector with what the tests need: it receives
 // OTLP and writes it to files.
+// Command otelcol is an OpenTelemetry Collector with what the tests of package otlp need.
 package main
 
 import (
