@@ -1,6 +1,5 @@
-// otelcol is an OpenTelemetry Collector with what the tests need: it receives
+// Command otelcol is an OpenTelemetry Collector with what the tests need: it receives
 // OTLP and writes it to files.
-// Command otelcol is an OpenTelemetry Collector with what the tests of package otlp need.
 package main
 
 import (
