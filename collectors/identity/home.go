@@ -47,6 +47,23 @@ func (t *Table) home(r *bpf.Process) *Home {
 	return h
 }
 
+// Holds reports whether the table has the record's process, in the namespaces that
+// the record names. If not, the record may name by an old number a namespace that
+// is not told yet: what the kernel has told should be applied before it.
+func (t *Table) Holds(r *bpf.Process) bool {
+	p := t.live[HostPID(r.PID)]
+	if p == nil || p.Key.Start != r.Start || p.Home.key.pid != pidKey(r.PIDLevels[len(r.PIDLevels)-1]) {
+		return false
+	}
+	top := len(r.UserLevels) - 1
+	inner, l := p.Home.innermost(), r.UserLevels[top]
+	if top == 0 || inner == nil {
+		return top == 0 && inner == nil
+	}
+	return inner.Key.Inum == l.UserNS && inner.is(l.UserNSID, top, HostUID(l.OwnerUID), HostGID(l.OwnerGID)) &&
+		(inner.sum == r.MapSum || l.UserNSID != 0 || !inner.Mapped)
+}
+
 // ContainerOf returns the id of the container that a record's namespaces name,
 // "" when the table does not have it.
 func (t *Table) ContainerOf(r *bpf.Process) string {

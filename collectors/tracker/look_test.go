@@ -109,3 +109,69 @@ func TestMaps(t *testing.T) {
 	}
 	check(t, "told the memory", []identity.UIDMap{nil, want}, told)
 }
+
+// The number of a user namespace whose end lies in the ring is that of a new one,
+// with another map, by the time somebody asks who is in it.
+func TestLookAtNumberAgain(t *testing.T) {
+	told := func(at, sum uint64, host uint32) *bpf.UserNS {
+		u := &bpf.UserNS{Time: at, MapSum: sum, Inum: 7, Parent: hostUserNS, Level: 1, OwnerUID: 1000}
+		if host != 0 {
+			u.UID = []bpf.Extent{{First: 0, Host: host, Count: 1000}}
+		}
+		return u
+	}
+	k, m := newKernel(), newMemory()
+	tr := follow(t, k, Options{Memory: m})
+	k.tell(told(1e9, 0, 0), inUserNS(fork(100, 1, 100), 7, 0), told(1e9+1, 42, 5000), inUserNS(fork(101, 100, 100), 7, 42))
+	syncNow(t, tr)
+	born := inUserNS(fork(200, 1, 200), 7, 1)
+	now := inUserNS(task(200, 1, 200), 7, 43)
+	now.Time += 100
+	k.do(func(k *kernel) {
+		k.userNS[200] = []*bpf.UserNS{told(now.Time+1, 43, 300000)}
+		k.task[200] = func() (*bpf.Process, error) {
+			if born != nil { // by now, and not read yet: the lock is held
+				k.ring = append(k.ring, exit(101), exit(100), told(born.Time-1, 1, 0), born)
+				born = nil
+			}
+			return now, nil
+		}
+	})
+	if err := tr.Look(t.Context(), 200, func(table *identity.Table, p *identity.Process) {
+		check(t, "its map", identity.UIDMap{{First: 0, Host: 300000, Count: 1000}}, p.Container.UserNS.UIDs)
+		if u := table.UserNamespaces(); len(u) != 1 || u[0] != p.Container.UserNS || p.Record(identity.Clock{}).UserNS != u[0].Key {
+			t.Errorf("user namespaces %+v of %+v", u, p)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	check(t, "taken over", uint64(0), func() (n uint64) {
+		tr.View(func(table *identity.Table, _ map[string]int) { n = table.Stats().Recycled })
+		return n
+	}())
+}
+
+// One that was born and died since the ring was last read is remembered by the
+// time Look says that it is not there.
+func TestLookAtShortLife(t *testing.T) {
+	k, m := newKernel(), newMemory()
+	tr := follow(t, k, Options{Memory: m})
+	k.do(func(k *kernel) {
+		k.task[100] = func() (*bpf.Process, error) {
+			if k.ring == nil {
+				k.ring = []any{fork(100, 1, 100), exit(100)}
+			}
+			return nil, bpf.ErrNoProcess
+		}
+	})
+	if err := tr.Look(t.Context(), 100, func(_ *identity.Table, p *identity.Process) {
+		if p != nil {
+			t.Errorf("%+v", p)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	check(t, "remembered", map[identity.HostPID]int{100: 1}, m.dead)
+}

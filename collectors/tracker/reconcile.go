@@ -181,33 +181,50 @@ func (t *Tracker) View(f func(table *identity.Table, zombies map[string]int)) {
 // told its exit. One that has begun to exit and not told it yet is still held.
 func (t *Tracker) Look(ctx context.Context, pid identity.HostPID, f func(*identity.Table, *identity.Process)) error {
 	t.mu.Lock()
-	r, err := t.o.Source.Task(uint32(pid))
-	if err == nil && r != nil && !r.Zombie {
-		t.o.Table.Apply(r)
-		t.settle()
-		f(t.o.Table, t.o.Table.Process(pid))
-		t.mu.Unlock()
+	if r := t.reread(pid); r != nil && t.o.Table.Holds(r) {
+		defer t.mu.Unlock()
+		t.lookAt(r, f)
 		return nil
 	}
-	stale := t.o.Table.Process(pid) != nil
 	t.mu.Unlock()
-	if err != nil && !errors.Is(err, bpf.ErrNoProcess) {
+	// It is new, has moved, is dead or was never there. The ring says more, and
+	// first: before 6.18 the number of a namespace may be that of one whose end
+	// is not read yet.
+	if err := t.Sync(ctx); err != nil {
 		return err
-	}
-	if stale {
-		// It is dead; its exit lies in the ring.
-		if err := t.Sync(ctx); err != nil {
-			return err
-		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	r, err := t.o.Source.Task(uint32(pid))
+	switch {
+	case err != nil && !errors.Is(err, bpf.ErrNoProcess):
+		return err
+	case err == nil && r != nil && !r.Zombie:
+		t.lookAt(r, f)
+		return nil
+	}
 	p := t.o.Table.Process(pid)
 	if p != nil && (r == nil || r.Start != p.Key.Start) {
 		p = nil // somebody else's by now, or nobody's
 	}
 	f(t.o.Table, p)
 	return nil
+}
+
+// reread asks the kernel for a living nested process; nil when there is none, or
+// it cannot be told. The lock is held.
+func (t *Tracker) reread(pid identity.HostPID) *bpf.Process {
+	r, err := t.o.Source.Task(uint32(pid))
+	if err != nil || r == nil || r.Zombie {
+		return nil
+	}
+	return r
+}
+
+func (t *Tracker) lookAt(r *bpf.Process, f func(*identity.Table, *identity.Process)) {
+	t.o.Table.Apply(r)
+	t.settle()
+	f(t.o.Table, t.o.Table.Process(identity.HostPID(r.PID)))
 }
 
 // Nested asks the kernel whether a pid is a nested process's, living or not yet

@@ -251,7 +251,8 @@ func (t *Tracker) apply(r any) {
 // settling it will have been, and the digest of a member tells.
 func (t *Tracker) hint(h *bpf.Hint) {
 	for _, p := range t.o.Table.Members(h.UserNS, 1) {
-		if r, err := t.o.Source.Task(uint32(p)); err == nil && r != nil {
+		// One that is not as the ring told so far has more to tell there.
+		if r := t.reread(p); r != nil && t.o.Table.Holds(r) {
 			t.o.Table.Apply(r)
 		}
 	}
