@@ -81,7 +81,7 @@ func (c *Config) Settings() []Setting {
 		text("log-level", "trace, debug, info, warn or error", &c.LogLevel, level),
 		duration("history-max-age", "how long the dead are remembered", &c.HistoryMaxAge, time.Minute),
 		size("history-max-bytes", "size of the history's file", &c.HistoryMaxBytes, 4<<20, 1<<40),
-		duration("reconcile-interval", "time between proofs that the table equals the kernel", &c.ReconcileInterval, time.Second),
+		duration("reconcile-interval", "least time between proofs that the table equals the kernel", &c.ReconcileInterval, time.Second),
 		size("ring-bytes", "size of the kernel's event ring", &c.RingBytes, 64<<10, 1<<30),
 		boolean("bpf-stats", "measure the run time of BPF programs (about 60 ns a run, for all of the node's)", &c.BPFStats),
 		boolean("denials", "tell what nested processes are refused, and why: programs at the end of some 50 rare system calls", &c.Denials),

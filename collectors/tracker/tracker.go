@@ -59,7 +59,7 @@ type Options struct {
 	Namer     *Namer // may be nil
 	Deaths    Deaths // may be nil
 	Clock     identity.Clock
-	Reconcile time.Duration // period; default 30 s
+	Reconcile time.Duration // least period, see rest; default 30 s
 	Tick      time.Duration // longest time an event stays unread; default 200 ms
 	Log       zerolog.Logger
 }
@@ -138,13 +138,22 @@ func (t *Tracker) Run(ctx context.Context) error {
 				return err
 			}
 		case time.Now().After(next):
+			began := time.Now()
 			if err := t.reconcile(periodic); err != nil {
 				return err
 			}
-			next = time.Now().Add(t.o.Reconcile)
+			next = time.Now().Add(t.rest(time.Since(began)))
 		}
 	}
 	return nil
+}
+
+// rest is how long to wait after a comparison that took so long: it shall have at
+// most a thousandth of a core, and happen ten periods later at the latest. Nothing
+// but a process that entered a namespace by setns(2) alone is seen later for that,
+// and not by those who ask: Look and Refresh read the kernel.
+func (t *Tracker) rest(took time.Duration) time.Duration {
+	return min(max(t.o.Reconcile, 1000*took), 10*t.o.Reconcile)
 }
 
 func (t *Tracker) runJobs() {

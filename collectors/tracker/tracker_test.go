@@ -243,3 +243,12 @@ func TestOnce(t *testing.T) {
 	check(t, "processes", []identity.HostPID{100}, pids)
 	check(t, "stats", Stats{Reconciles: 1}, numbers(tr))
 }
+
+func TestRest(t *testing.T) {
+	tr := New(Options{})
+	for took, want := range map[time.Duration]time.Duration{
+		0: 30 * time.Second, 30 * time.Millisecond: 30 * time.Second, 90 * time.Millisecond: 90 * time.Second, time.Minute: 5 * time.Minute,
+	} {
+		check(t, took.String(), want, tr.rest(took))
+	}
+}
