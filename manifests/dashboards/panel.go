@@ -61,13 +61,12 @@ func table(title, about string, columns map[string]string, exprs ...string) pane
 	return p
 }
 
-func (p panel) wide(w int) panel          { p.width = w; return p }
-func (p panel) stacked() panel            { p.stack = true; return p }
-func (p panel) alert(name string) panel   { p.runbook = name; return p }
-func (p panel) to(url string) panel       { p.link = url; return p }
-func (p panel) instant() bool             { return p.kind != "timeseries" }
-func (p panel) with(exprs ...query) panel { p.queries = append(p.queries, exprs...); return p }
-func letter(i int) string                 { return string(rune('A' + i)) }
+func (p panel) wide(w int) panel        { p.width = w; return p }
+func (p panel) stacked() panel          { p.stack = true; return p }
+func (p panel) alert(name string) panel { p.runbook = name; return p }
+func (p panel) to(url string) panel     { p.link = url; return p }
+func (p panel) instant() bool           { return p.kind != "timeseries" }
+func letter(i int) string               { return string(rune('A' + i)) }
 func object(kv ...any) (m map[string]any) {
 	m = map[string]any{}
 	for i := 0; i < len(kv); i += 2 {
@@ -159,10 +158,6 @@ func (p panel) columnsOf() (transformations, overrides []any) {
 	}, overrides
 }
 
-func words(title, text string, w, h int) panel {
-	return panel{kind: "text", title: title, about: text, width: w, height: h}
-}
-
 // section is a row of panels with a title.
 type section struct {
 	title  string
@@ -182,12 +177,7 @@ func board(uid, title, about string, variables []any, sections ...section) map[s
 				x, y, high = 0, y+high, 0
 			}
 			id++
-			j := p.json(id, x, y)
-			if p.kind == "text" {
-				j = object("id", id, "type", "text", "title", p.title, "gridPos", j["gridPos"], "options", object("mode", "markdown", "content", p.about),
-					"description", "What this dashboard shows.")
-			}
-			panels = append(panels, j)
+			panels = append(panels, p.json(id, x, y))
 			x, high = x+p.width, max(high, p.height)
 		}
 		y += high
