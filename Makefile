@@ -19,7 +19,7 @@ GOTESTSUM := go run gotest.tools/gotestsum@v1.13.0 --format standard-quiet --rer
 
 SCRIPTS = .ci/run test/deps test/demo test/peers/build $(addprefix test/vm/,prepare run selfcheck suite bench build-kernels build-rootfs build-store mkoci guest-init guest-suite guest-check initramfs-init)
 
-.PHONY: build run demo test test-unit test-host test-otlp test-vm bench bench-vm lint generate check-generated clean deps-test
+.PHONY: build run demo test test-unit test-host test-otlp test-dashboards test-vm bench bench-vm lint generate generate-docs check-generated clean deps-test
 
 build: ## bin/eyas, static
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/eyas ./agent
@@ -55,6 +55,10 @@ test-otlp: deps-test ## log lines to a real OpenTelemetry Collector
 	@test/peers/build otelcol
 	$(GOTESTSUM) --packages ./test/otlp/... -- -count=1 -timeout 20m -tags host
 
+test-dashboards: deps-test ## what dashboards and alerts ask, of a real Prometheus
+	promtool test rules manifests/alerts/eyas.rules.test.yaml
+	$(GOTESTSUM) --packages ./test/dashboards/... -- -count=1 -timeout 20m -tags host
+
 test-vm: ## the same on other kernels, in virtual machines
 	@if [ -x test/vm/suite ]; then test/deps vm && test/vm/suite; else echo "test-vm: no suite yet"; fi
 
@@ -78,6 +82,9 @@ lint: deps-test $(LINT) ## Go, C and shell
 
 generate: deps-test ## BPF objects and their Go types
 	go generate ./bpf
+
+generate-docs: ## docs/metrics.md, the dashboards, and the operator's rules
+	go test ./agent/daemon ./manifests/dashboards -run 'TestReference$$|TestFiles|TestPrometheusRule' -update
 
 check-generated: deps-test ## the committed objects are those of the source, byte for byte
 	@cp -r bpf $(CURDIR)/.bpf-committed && trap 'rm -rf $(CURDIR)/.bpf-committed' EXIT && \
