@@ -3,6 +3,7 @@ package daemon
 import (
 	"time"
 
+	"github.com/eyas-agent/eyas/agent/kube"
 	"github.com/eyas-agent/eyas/agent/nri"
 	"github.com/eyas-agent/eyas/agent/prepare"
 	"github.com/eyas-agent/eyas/agent/subid"
@@ -43,6 +44,9 @@ type Config struct {
 	SubidQuarantine   time.Duration // how long a freed range rests
 	DefaultProfile    string        // of pods that want to be sandboxes and name none
 	KubeletRoot       string        // kubelet's root directory
+	Kube              string        // speak with Kubernetes' API server: auto, on, off
+	Kubeconfig        string        // file that says how; empty: as a pod
+	NodeName          string        // this node's name in Kubernetes; empty: as NODE_NAME says
 
 	// These are of the file alone.
 	LogsRedact []string          // expressions of what is taken out of lines
@@ -60,7 +64,7 @@ func DefaultConfig() Config {
 		RingBytes: 8 << 20, Nice: -20, BPFStats: true, Denials: true, MaxNestedSeries: 50, ProcRoot: "/proc",
 		Logs: "none", LogsRate: 1 << 20, LogsBurst: 4 << 20, LogsRing: 8 << 20, OTLPQueue: 16 << 20,
 		NRI: "auto", NRISocket: nri.DefaultSocket, SubidRange: pool.Range, SubidQuarantine: pool.Quarantine,
-		DefaultProfile: profiles[0].Name, KubeletRoot: "/var/lib/kubelet", Profiles: profiles,
+		DefaultProfile: profiles[0].Name, KubeletRoot: "/var/lib/kubelet", Kube: kube.Auto, Profiles: profiles,
 	}
 }
 
@@ -104,6 +108,9 @@ func (c *Config) Settings() []Setting {
 		text("nri", "prepare sandboxes when the container runtime starts them: auto (if it listens), on or off", &c.NRI, oneOf("auto", "on", "off")),
 		text("nri-socket", "where the container runtime listens for NRI plugins", &c.NRISocket, absolute),
 		text("kubelet-root", "kubelet's root directory, where its records of pods' user namespaces are", &c.KubeletRoot, absolute),
+		text("kube", "ask Kubernetes' API server for names of pods, and tell it what becomes of them: auto (in a pod, or with a kubeconfig), on or off", &c.Kube, oneOf(kube.Auto, kube.On, kube.Off)),
+		text("kubeconfig", "file that says where the API server is and who eyas is; empty: as Kubernetes tells a pod", &c.Kubeconfig, optionalFile),
+		text("node-name", "this node's name in Kubernetes; empty: as the variable NODE_NAME says", &c.NodeName, nodeName),
 		idRange("subid-range", "host ids to lease to sandboxes without ids of their own, as start:count; both are multiples of 65536", &c.SubidRange),
 		duration("subid-quarantine", "how long a freed range of ids rests", &c.SubidQuarantine, time.Second),
 		text("sandbox-default-profile", "profile of pods with the annotation "+nri.Annotation+`: "true"`, &c.DefaultProfile, profileName),

@@ -102,8 +102,12 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	logHooks(monitor, log)
 
 	kills := newKills(clock, hierarchy, memory)
+	pod, err := openKube(c, version, log)
+	if err != nil {
+		return err
+	}
 	t := tracker.New(tracker.Options{
-		Source: monitor, Deaths: kills, Table: newTable(boot, node.Name, hierarchy, memory), Memory: podsFirst{memory, pods},
+		Source: monitor, Pods: pod.names(), Deaths: kills, Table: newTable(boot, node.Name, hierarchy, memory), Memory: podsFirst{memory, pods},
 		Namer: &tracker.Namer{Proc: c.ProcRoot, Log: log.With().Str("room", "namer").Logger()},
 		Clock: clock, Reconcile: c.ReconcileInterval, Log: log.With().Str("room", "tracker").Logger(),
 	})
@@ -116,7 +120,7 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	} else {
 		closers = append(closers, preparer.Close)
 	}
-	plugin, err := openNRI(c, preparer, hierarchy, log)
+	plugin, err := openNRI(c, preparer, hierarchy, pod.tell(), log)
 	if err != nil {
 		return err
 	}
@@ -141,6 +145,7 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 		Agent: func(context.Context) (api.Health, error) { return health(), nil },
 	}))
 	boundary.changed = checks.Again
+	pod.follow(checks)
 
 	registry := prometheus.NewRegistry()
 	gather := processes.Options{Counter: monitor, Table: t, MaxNested: c.MaxNestedSeries, Log: log}
@@ -158,6 +163,7 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 		limits := openCgroups(c, hierarchy, t, log)
 		ask.Numbers.Cgroups, all = limits, append(all, limits)
 	}
+	all = append(all, pod.collectors()...)
 	if preparer != nil {
 		all = append(all, preparer)
 	}
@@ -202,6 +208,7 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	run("history", memory.Run)
 	deep.run(run, t.Ready())
 	run("kubelet's pods", pods.Run)
+	pod.run(run, t)
 	if preparer != nil {
 		run("leases", func(ctx context.Context) error { return runPreparer(ctx, preparer, t.Ready(), prepLog) })
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/eyas-agent/eyas/agent/kube"
 	"github.com/eyas-agent/eyas/bpf"
 	"github.com/eyas-agent/eyas/collectors/answers"
 	"github.com/eyas-agent/eyas/collectors/cgroups"
@@ -56,10 +57,14 @@ func Look(ctx context.Context, stateDir string) (*answers.Answers, func() error,
 		return nil, nil, errors.Join(err, closeAll())
 	}
 	closers = append(closers, monitor.Close)
-	t := tracker.New(tracker.Options{
+	o := tracker.Options{
 		Source: monitor, Table: newTable(boot, ReadNode(boot).Name, hierarchy, memory), Clock: clock, Log: zerolog.Nop(),
 		Namer: &tracker.Namer{Proc: c.ProcRoot, Log: zerolog.Nop()},
-	})
+	}
+	if known := kube.ReadLastKnown(stateDir); known != nil {
+		o.Pods = known
+	}
+	t := tracker.New(o)
 	if err := t.Once(ctx); err != nil {
 		return nil, nil, errors.Join(err, closeAll())
 	}

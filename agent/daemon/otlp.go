@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -38,7 +39,7 @@ func openOTLP(c Config, version, node string, log zerolog.Logger) (*otlp.Exporte
 	}
 	o := otlp.Options{
 		Protocol: c.OTLPProtocol, Endpoint: c.OTLPEndpoint, Insecure: c.OTLPInsecure, CA: c.OTLPCA, Cert: c.OTLPCert, Key: c.OTLPKey,
-		QueueBytes: c.OTLPQueue, Version: version, Node: node, Log: log,
+		QueueBytes: c.OTLPQueue, Version: version, Node: cmp.Or(c.nodeName(), node), Log: log,
 	}
 	if c.OTLPDisk > 0 {
 		o.DiskDir, o.DiskBytes = filepath.Join(c.StateDir, "otlp"), c.OTLPDisk

@@ -14,6 +14,10 @@ const Every = 10 * time.Minute
 // Collector shows the last run of a node's checks. Safe for concurrent use: a
 // scrape never waits for a check.
 type Collector struct {
+	// Told hears the results of each run; nil: nobody does. Set it before Run. It
+	// must not block.
+	Told func([]Result)
+
 	node  *Node
 	last  atomic.Pointer[run]
 	again chan struct{} // has one when something is known to have changed
@@ -46,6 +50,9 @@ func (c *Collector) Run(ctx context.Context, every time.Duration) error {
 			return nil // its checks were cut off
 		}
 		c.last.Store(&run{results, time.Now()})
+		if c.Told != nil {
+			c.Told(results)
+		}
 		select {
 		case <-tick.C:
 		case <-c.again:

@@ -3,17 +3,21 @@ package nri
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/containerd/nri/pkg/api"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/testing/protocmp"
+
+	"github.com/eyas-agent/eyas/agent/subid"
 )
 
 // Sandboxes get what their profile says, all others nothing.
@@ -137,7 +141,16 @@ func normal(a *api.ContainerAdjustment) *api.ContainerAdjustment {
 func TestFailures(t *testing.T) {
 	profiles := Profiles()
 	profiles[1].Required = true
-	r := newRig(t, func(o *Options) { o.Profiles = profiles })
+	var mu sync.Mutex
+	var told []string
+	r := newRig(t, func(o *Options) {
+		o.Profiles = profiles
+		o.Told = func(x Outcome) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, fmt.Sprintf("%s %s/%s %s %s", x.What, x.Namespace, x.Pod, x.PodUID, x.Container))
+		}
+	})
 	r.fail = errors.New("no range")
 	if a, err := r.create(pod("dev"), container("c1")); err != nil || len(a.GetMounts()) > 0 {
 		t.Errorf("create: %v, %v", a, err)
@@ -174,8 +187,23 @@ func TestFailures(t *testing.T) {
 		}
 	}
 	r.wait(t, "drop c4")
+	r.fail = &subid.DryError{}
+	if _, err := r.create(pod("dev"), container("c5")); err != nil {
+		t.Fatal(err)
+	}
+	r.fail = nil
+	if _, err := r.create(pod("nonsense"), container("c6")); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if d := cmp.Diff([]string{
+		"unprepared team/web u main", "unprepared team/web u main", "unprepared team/web u main", "prepared team/web u main", "pool-dry team/web u main", "refused team/web u ",
+	}, told); d != "" {
+		t.Error("outcomes", d)
+	}
 	for what, want := range map[[2]string]float64{
-		{"CreateContainer", resultFailed}: 2, {"CreateContainer", resultOK}: 1, {"StartContainer", resultFailed}: 2, {"StartContainer", resultOK}: 1,
+		{"CreateContainer", resultFailed}: 3, {"CreateContainer", resultOK}: 1, {"StartContainer", resultFailed}: 2, {"StartContainer", resultOK}: 1,
 		{"RemoveContainer", resultOK}: 1, {"RemoveContainer", resultIgnored}: 1,
 	} {
 		if got := r.count(what[0], what[1]); got != want {

@@ -48,6 +48,7 @@ type Options struct {
 	Unified  bool          // /sys/fs/cgroup is cgroup2: bounds and a writable mount make sense
 	Root     string        // of the host's file system; "": /
 	Deadline time.Duration // of an answer; 0: three quarters of the time that the runtime gives
+	Told     func(Outcome) // hears what becomes of sandboxes, and must not block; may be nil
 	Backoff  time.Duration // first wait before connecting again; 0: 500 ms
 	Log      zerolog.Logger
 }
@@ -140,6 +141,7 @@ func (p *Plugin) missed(pod *api.PodSandbox, c *api.Container, err error) {
 		return
 	}
 	p.event(zerolog.WarnLevel, pod, c).Err(err).Msg("a sandbox is not prepared: containers inside it lack ids, a cgroup of their own, or both")
+	p.tellUnprepared(pod, c, err)
 }
 
 // refuse tells of a pod's refused annotation, once for each pod and whatever
@@ -156,6 +158,7 @@ func (p *Plugin) refuse(pod *api.PodSandbox, err error) bool {
 	if !known {
 		p.podEvent(zerolog.WarnLevel, pod).Str("annotation", Annotation).Str("got", r.Text).Str("want", r.Want).
 			Msg("a pod's annotation is refused: its containers start, but not as sandboxes; correct it and make the pod anew")
+		p.tell(Refused, pod, nil, err.Error())
 	}
 	return true
 }

@@ -144,6 +144,7 @@ func (p *Plugin) compare(ctx context.Context, runtime string, pods []*api.PodSan
 		lacking[id] = missingOf(pod, c)
 		if !p.refuse(pod, err) && len(lacking) <= maxNamed {
 			p.event(zerolog.WarnLevel, pod, c).Err(err).Msg("a sandbox is not prepared: restart it")
+			p.tellUnprepared(pod, c, err)
 		}
 		if wanted && pr.Late {
 			late = append(late, func() { p.prepareLate(runtime, pod, c, pr) })
@@ -188,5 +189,6 @@ func (p *Plugin) prepareLate(runtime string, pod *api.PodSandbox, c *api.Contain
 		}
 		p.settled(c.GetId())
 		p.event(zerolog.InfoLevel, pod, c).Msg("a sandbox was prepared late: its engine may have to be started again")
+		p.tell(Prepared, pod, c, "prepared after its start: its engine may have to be started again")
 	})
 }

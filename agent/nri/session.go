@@ -103,6 +103,7 @@ func (s *session) StartContainer(ctx context.Context, pod *api.PodSandbox, c *ap
 	}, nil)
 	if err == nil {
 		s.settled(c.GetId())
+		s.tell(Prepared, pod, c, "prepared: it has ids and a cgroup of its own to nest containers in")
 	}
 	return public(err)
 }

@@ -56,6 +56,7 @@ func New(o Options) *Collector {
 // place is a container with a cgroup of its own.
 type place struct {
 	id, outer string
+	labels    identity.PodLabels // of its series
 	level     int
 	path      string
 	own       bool // has series of its own
@@ -68,7 +69,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	defer c.mu.Unlock()
 	c.look()
 	start := time.Now()
-	places := c.places()
+	places, outers := c.places()
 	memory := map[string]uint64{} // of what is folded, by the outermost container's id
 	unread := c.read(places, c.begin, func(p *place, s *Stats) {
 		switch {
@@ -84,7 +85,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		c.begin = (len(places) - unread + c.begin) % len(places)
 	}
 	for outer, r := range c.nested.Remainders() {
-		emitRemainder(ch, outer, r.Sum, memory[outer])
+		emitRemainder(ch, outers[outer], r.Sum, memory[outer])
 	}
 	ch <- prometheus.MustNewConstMetric(descUnread, prometheus.GaugeValue, float64(unread))
 	ch <- prometheus.MustNewConstMetric(descTime, prometheus.GaugeValue, time.Since(start).Seconds())
@@ -126,8 +127,10 @@ func (c *Collector) Totals(want func(*identity.Container) bool) map[string]Stats
 
 // places returns the containers that have a cgroup of their own, and decides who
 // has series. What folded ones counted that are gone stays in the remainder as it
-// was read last: their cgroups are gone, too.
-func (c *Collector) places() (out []place) {
+// was read last: their cgroups are gone, too. outers are the labels of those that
+// remainders are of.
+func (c *Collector) places() (out []place, outers map[string]identity.PodLabels) {
+	outers = map[string]identity.PodLabels{}
 	c.o.Table.View(func(t *identity.Table, _ map[string]int) {
 		c.nested.Retire(func(id string) bool { return t.Container(id) != nil }, nil)
 		for _, x := range t.Containers() {
@@ -135,13 +138,16 @@ func (c *Collector) places() (out []place) {
 				continue
 			}
 			outer := x.Outer()
-			p := place{id: x.ID, outer: outer.ID, level: x.Level, path: x.Root}
+			p := place{id: x.ID, outer: outer.ID, labels: t.PodLabels(outer.ID), level: x.Level, path: x.Root}
 			p.own = x == outer || c.nested.Own(outer.ID, x.ID)
 			p.top = !p.own && c.isTop(x, outer)
 			out = append(out, p)
 		}
+		for id := range c.nested.Remainders() {
+			outers[id] = t.PodLabels(id)
+		}
 	})
-	return out
+	return out, outers
 }
 
 // hasCgroup reports whether a container has a cgroup that is not the one around

@@ -6,6 +6,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/eyas-agent/eyas/collectors/identity"
+
 	"github.com/eyas-agent/eyas/collectors/fold"
 )
 
@@ -74,7 +76,7 @@ func emit(ch chan<- prometheus.Metric, p *place, x *Stats) {
 	if p.id == p.outer {
 		nested = ""
 	}
-	s := series{ch, []string{"", "", p.outer, nested, strconv.Itoa(p.level)}}
+	s := series{ch, p.labels.With(nested, strconv.Itoa(p.level))}
 	if m := x.Memory; m != nil {
 		s.gauge(descMemory, float64(m.Current))
 		s.limit(descMemoryMax, m.Max)
@@ -174,8 +176,8 @@ func (s series) counters(n sums) {
 
 // emitRemainder tells what the nested containers without series come to. Limits
 // and pressure do not add up.
-func emitRemainder(ch chan<- prometheus.Metric, outer string, n sums, memory uint64) {
-	s := series{ch, []string{"", "", outer, Other, "2"}}
+func emitRemainder(ch chan<- prometheus.Metric, outer identity.PodLabels, n sums, memory uint64) {
+	s := series{ch, outer.With(Other, "2")}
 	if n.events != nil {
 		s.gauge(descMemory, float64(memory))
 	}

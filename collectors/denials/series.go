@@ -56,9 +56,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ch <- prometheus.MustNewConstMetric(descUnowned, prometheus.CounterValue, float64(c.unowned))
-	emit := func(container, nested string, level int, n causes) {
+	emit := func(outer identity.PodLabels, nested string, level int, n causes) {
 		for cause, v := range n {
-			ch <- prometheus.MustNewConstMetric(descDenials, prometheus.CounterValue, float64(v), "", "", container, nested, strconv.Itoa(level), cause)
+			ch <- prometheus.MustNewConstMetric(descDenials, prometheus.CounterValue, float64(v), outer.With(nested, strconv.Itoa(level), cause)...)
 		}
 	}
 	c.o.Table.View(func(t *identity.Table, _ map[string]int) {
@@ -67,16 +67,17 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 			switch {
 			case n == nil: // nothing was refused, no series
 			case x == outer:
-				emit(x.ID, "", x.Level, n)
+				emit(t.PodLabels(x.ID), "", x.Level, n)
 			case c.nested.Own(outer.ID, x.ID):
-				emit(outer.ID, x.ID, x.Level, n)
+				emit(t.PodLabels(outer.ID), x.ID, x.Level, n)
 			}
 		}
+		for id, r := range c.nested.Remainders() {
+			outer := t.PodLabels(id)
+			emit(outer, fold.Other, 2, r.Sum)
+			ch <- prometheus.MustNewConstMetric(descFolded, prometheus.GaugeValue, float64(r.Folded), outer.With()...)
+		}
 	})
-	for id, r := range c.nested.Remainders() {
-		emit(id, fold.Other, 2, r.Sum)
-		ch <- prometheus.MustNewConstMetric(descFolded, prometheus.GaugeValue, float64(r.Folded), "", "", id)
-	}
 }
 
 func (c *Collector) causes(id string) causes {

@@ -15,6 +15,7 @@ type Link struct {
 	ContainerID string `json:"container_id,omitempty"`
 	Image       string `json:"image,omitempty"`
 	PodUID      string `json:"pod_uid,omitempty"`
+	Pod         *Pod   `json:"pod,omitempty"` // of an outermost container
 	Level       int    `json:"level"`
 	PID         *PID   `json:"pid"`
 	UID         *UID   `json:"uid"`
@@ -192,7 +193,7 @@ func nodeLink(node Node, p ProcessRecord) Link {
 func containerLink(c ContainerRecord) Link {
 	return Link{
 		Kind: "container", ID: c.ID, Name: c.Display, Runtime: c.Name.Runtime, ContainerID: c.Name.ID,
-		Image: c.Name.Image, PodUID: c.Name.PodUID, Level: c.Level, PIDNS: c.PIDNS.Inum, UserNS: c.UserNS.Inum,
+		Image: c.Name.Image, PodUID: c.Name.PodUID, Pod: c.Pod, Level: c.Level, PIDNS: c.PIDNS.Inum, UserNS: c.UserNS.Inum,
 	}
 }
 

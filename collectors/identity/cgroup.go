@@ -23,6 +23,7 @@ func (t *Table) placeContainer(c *Container, path string) {
 	if path == "" {
 		return
 	}
+	t.changes.Placed = t.changes.Placed || c.Cgroup != path
 	c.Cgroup = path
 	c.Root = path
 	switch p := c.Parent; {

@@ -26,6 +26,7 @@ func (c *Container) LogChain(w LogWriter, node Node, clock Clock) (chain []Link,
 	chain = append(chain, nodeLink(node, ProcessRecord{PID: w.PID, UID: w.UID, GID: w.GID}))
 	for _, x := range c.Chain() {
 		l := containerLink(x.Record(clock))
+		l.Pod = x.brief
 		if x.PIDLevel < len(w.PIDs) {
 			pid := w.PIDs[x.PIDLevel]
 			l.PID = &pid

@@ -48,6 +48,7 @@ type Container struct {
 	UserLevel int
 
 	Name    Name
+	Pod     *Pod   // of an outermost container; nil: Kubernetes knows none
 	Cgroup  string // of its first process, below the cgroup2 mount; "" unknown
 	Root    string // the part of Cgroup that holds the container's subtree
 	Escaped bool   // lives outside its parent's cgroup subtree
@@ -63,6 +64,8 @@ type Container struct {
 	Children int  // live containers right below
 	byUser   bool // a user namespace without a pid namespace of its own
 	gone     bool
+	brief    *Pod      // without labels, for what is told often
+	labels   PodLabels // zero: those it has without Kubernetes
 }
 
 // Name is what evidence says of a container. All text is raw and hostile.

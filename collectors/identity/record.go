@@ -15,6 +15,7 @@ type ContainerRecord struct {
 	UserNS    NSKey     `json:"userns"`
 	UserLevel int       `json:"user_level"`
 	Name      Name      `json:"name"`
+	Pod       *Pod      `json:"pod,omitempty"`
 	Display   string    `json:"display"`
 	Cgroup    string    `json:"cgroup,omitempty"`
 	Escaped   bool      `json:"escaped,omitempty"`
@@ -97,7 +98,7 @@ func (c Clock) At(ns uint64) time.Time { return c.Boot.Add(time.Duration(ns)).UT
 func (c *Container) Record(clock Clock) ContainerRecord {
 	r := ContainerRecord{
 		ID: c.ID, Level: c.Level, PIDNS: c.PIDNS, PIDLevel: c.PIDLevel,
-		UserNS: c.UserNS.Key, UserLevel: c.UserLevel, Name: c.Name.valid(), Display: Valid(c.DisplayName()),
+		UserNS: c.UserNS.Key, UserLevel: c.UserLevel, Name: c.Name.valid(), Pod: c.Pod, Display: Valid(c.DisplayName()),
 		Cgroup: Valid(c.Cgroup), Escaped: c.Escaped, Init: c.Init.PID, Live: c.Live, Peak: c.Peak,
 		First: clock.At(c.First), Last: clock.At(c.Last), Gone: c.gone,
 	}

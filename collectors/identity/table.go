@@ -39,8 +39,9 @@ type Table struct {
 	initPID    NSKey
 	changes    Changes
 	stats      TableStats
-	untold     map[ProcessKey]bool // seen by a snapshot before the event of their birth
-	dying      map[ProcessKey]bool // seen dead by a snapshot before the event of their death
+	labelled   map[PodLabels]*Container // outermost ones that Kubernetes knows
+	untold     map[ProcessKey]bool      // seen by a snapshot before the event of their birth
+	dying      map[ProcessKey]bool      // seen dead by a snapshot before the event of their death
 }
 
 type linkKey struct{ pid, user NSKey }
@@ -58,6 +59,7 @@ type Changes struct {
 	LateExits  []bpf.Exit       // of processes not in the table
 	Containers []*Container     // new
 	Gone       []*Container     // left the table
+	Placed     bool             // a container's cgroup is another
 	Namespaces []*UserNamespace // new, or with a new map
 	GoneNS     []*UserNamespace
 	NeedMaps   []HostPID // members of user namespaces with unknown maps
@@ -67,7 +69,7 @@ type Changes struct {
 func NewTable(o Options) *Table {
 	return &Table{
 		o: o, live: map[HostPID]*Process{}, homes: map[homeKey]*Home{}, links: map[linkKey]*Container{},
-		containers: map[string]*Container{}, userns: map[uint32]*UserNamespace{}, cgroups: map[uint64]*Cgroup{},
+		containers: map[string]*Container{}, userns: map[uint32]*UserNamespace{}, cgroups: map[uint64]*Cgroup{}, labelled: map[PodLabels]*Container{},
 		initUser: &UserNamespace{Mapped: true, UIDs: UIDMap{{Count: NoID}}, GIDs: GIDMap{{Count: NoID}}},
 	}
 }
@@ -252,6 +254,7 @@ func (t *Table) bury(c *Container, now uint64) {
 		c.gone, c.Last = true, now
 		delete(t.links, linkKey{c.PIDNS, c.linkUser()})
 		delete(t.containers, c.ID)
+		t.unlabel(c)
 		t.changes.Gone = append(t.changes.Gone, c)
 		t.recent.add(c)
 		c = c.Parent

@@ -152,14 +152,26 @@ func (c *Collector) count(all map[bpf.LogBox][]bpf.LogStream) {
 
 // Collect implements prometheus.Collector.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	outers := map[string]identity.PodLabels{}
+	c.o.Table.View(func(t *identity.Table, _ map[string]int) { // its lock is taken before ours
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for k := range c.totals.sums {
+			outers[k.outer] = t.PodLabels(k.outer)
+		}
+	})
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.blind != "" {
 		return // no series says more than zeros that are none
 	}
 	for k, s := range c.totals.sums {
+		l, ok := outers[k.outer]
+		if !ok {
+			continue // it began a moment ago: the next scrape has it
+		}
 		emit := func(d *prometheus.Desc, v uint64) {
-			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), "", "", k.outer, k.nested, strconv.Itoa(k.level))
+			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), l.With(k.nested, strconv.Itoa(k.level))...)
 		}
 		emit(descLines, s.lines)
 		emit(descBytes, s.bytes)

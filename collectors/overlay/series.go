@@ -63,19 +63,22 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range c.gather(rows) {
 		c.emitRoot(ch, s)
 		for depth, n := range s.numbers {
-			emit(ch, []string{"", "", s.container, s.nested, strconv.Itoa(s.level), strconv.Itoa(int(depth)), "overlay"}, &n)
+			emit(ch, s.labels.With(s.nested, strconv.Itoa(s.level), strconv.Itoa(int(depth)), "overlay"), &n)
 		}
-	}
-	for id, r := range c.nested.Remainders() {
-		ch <- prometheus.MustNewConstMetric(descFolded, prometheus.GaugeValue, float64(r.Folded), "", "", id)
+		if s.folded != nil {
+			ch <- prometheus.MustNewConstMetric(descFolded, prometheus.GaugeValue, float64(*s.folded), s.labels.With()...)
+		}
 	}
 }
 
 // series is one container's, or one remainder's, numbers.
 type series struct {
-	container, nested string
-	level             int
-	numbers           totals
+	id      string // of the container; "": a remainder
+	labels  identity.PodLabels
+	nested  string
+	level   int
+	folded  *int // of a remainder
+	numbers totals
 }
 
 func (c *Collector) gather(rows map[bpf.OverlayKey]bpf.Overlay) (out []*series) {
@@ -86,15 +89,15 @@ func (c *Collector) gather(rows map[bpf.OverlayKey]bpf.Overlay) (out []*series) 
 			switch {
 			case n == nil: // no I/O, no series
 			case x == outer:
-				out = append(out, &series{container: x.ID, level: x.Level, numbers: n})
+				out = append(out, &series{id: x.ID, labels: t.PodLabels(x.ID), level: x.Level, numbers: n})
 			case c.nested.Own(outer.ID, x.ID):
-				out = append(out, &series{container: outer.ID, nested: x.ID, level: x.Level, numbers: n})
+				out = append(out, &series{id: x.ID, labels: t.PodLabels(outer.ID), nested: x.ID, level: x.Level, numbers: n})
 			}
 		}
+		for id, r := range c.nested.Remainders() {
+			out = append(out, &series{labels: t.PodLabels(id), nested: fold.Other, level: 2, folded: &r.Folded, numbers: r.Sum})
+		}
 	})
-	for id, r := range c.nested.Remainders() {
-		out = append(out, &series{container: id, nested: fold.Other, level: 2, numbers: r.Sum})
-	}
 	return out
 }
 
@@ -120,15 +123,11 @@ func (c *Collector) fold(t *identity.Table, rows map[bpf.OverlayKey]bpf.Overlay)
 }
 
 func (c *Collector) emitRoot(ch chan<- prometheus.Metric, s *series) {
-	id := s.nested
-	if id == "" {
-		id = s.container
-	}
-	r, ok := c.roots[id] // never of a remainder: that is no container's id
+	r, ok := c.roots[s.id]
 	if !ok {
 		return
 	}
-	l := []string{"", "", s.container, s.nested, strconv.Itoa(s.level)}
+	l := s.labels.With(s.nested, strconv.Itoa(s.level))
 	for d, v := range map[*prometheus.Desc]float64{
 		descAvailable: float64(r.available), descSize: float64(r.size), descLayers: float64(r.layers),
 	} {

@@ -133,7 +133,4 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range c.gather(rows) {
 		s.emit(ch)
 	}
-	for id, r := range c.nested.Remainders() {
-		ch <- prometheus.MustNewConstMetric(descFolded, prometheus.GaugeValue, float64(r.Folded), "", "", id)
-	}
 }

@@ -18,9 +18,11 @@ const Other = fold.Other
 
 // series is one container's, or one remainder's, numbers.
 type series struct {
-	container, nested string
-	level             int
-	info              *identity.ContainerRecord
+	labels identity.PodLabels
+	nested string
+	level  int
+	folded *int // of a remainder
+	info   *identity.ContainerRecord
 
 	processes, threads, zombies, peak int
 	counts                            bpf.Counts
@@ -45,7 +47,7 @@ func (c *Collector) gather(rows map[bpf.CountsKey]bpf.Counts) []*series {
 		others := map[string]*series{}
 		for _, x := range containers {
 			outer := x.Outer()
-			s, isOther := c.place(x, outer, others)
+			s, isOther := c.place(t, x, outer, others)
 			s.processes += x.Live
 			s.threads += threads[x.ID]
 			s.zombies += zombies[x.ID]
@@ -66,8 +68,9 @@ func (c *Collector) gather(rows map[bpf.CountsKey]bpf.Counts) []*series {
 		for id, r := range c.nested.Remainders() {
 			o := others[id]
 			if o == nil {
-				o = &series{container: id, nested: Other, level: 2}
+				o = &series{labels: t.PodLabels(id), nested: Other, level: 2}
 			}
+			o.folded = &r.Folded
 			o.counts, o.uncounted = r.Sum, rows == nil
 			out = append(out, o)
 		}
@@ -84,16 +87,16 @@ func (c *Collector) retire(t *identity.Table, counts map[string]bpf.Counts) {
 }
 
 // place says which series a container counts in.
-func (c *Collector) place(x, outer *identity.Container, others map[string]*series) (s *series, other bool) {
+func (c *Collector) place(t *identity.Table, x, outer *identity.Container, others map[string]*series) (s *series, other bool) {
 	switch {
 	case x == outer:
-		return &series{container: outer.ID, level: x.Level}, false
+		return &series{labels: t.PodLabels(outer.ID), level: x.Level}, false
 	case c.nested.Own(outer.ID, x.ID):
-		return &series{container: outer.ID, nested: x.ID, level: x.Level}, false
+		return &series{labels: t.PodLabels(outer.ID), nested: x.ID, level: x.Level}, false
 	}
 	o := others[outer.ID]
 	if o == nil {
-		o = &series{container: outer.ID, nested: Other, level: 2}
+		o = &series{labels: t.PodLabels(outer.ID), nested: Other, level: 2}
 		others[outer.ID] = o
 	}
 	return o, true
@@ -147,7 +150,7 @@ func (c *Collector) lose(key bpf.CountsKey, now time.Time) {
 }
 
 func (s *series) emit(ch chan<- prometheus.Metric) {
-	l := []string{"", "", s.container, s.nested, strconv.Itoa(s.level)}
+	l := s.labels.With(s.nested, strconv.Itoa(s.level))
 	gauge := func(d *prometheus.Desc, v float64) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, l...)
 	}
@@ -158,6 +161,9 @@ func (s *series) emit(ch chan<- prometheus.Metric) {
 	gauge(descThreads, float64(s.threads))
 	gauge(descZombies, float64(s.zombies))
 	gauge(descPeak, float64(s.peak))
+	if s.folded != nil {
+		ch <- prometheus.MustNewConstMetric(descFolded, prometheus.GaugeValue, float64(*s.folded), s.labels.With()...)
+	}
 	if !s.uncounted {
 		counter(descForks, s.counts.Forks)
 		counter(descStarted, s.counts.Threads)

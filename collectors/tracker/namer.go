@@ -167,6 +167,7 @@ func (t *Tracker) setName(job nameJob, name identity.Name) {
 		return
 	}
 	c.Name = name
+	t.wakePods()
 	if t.o.Memory != nil {
 		t.o.Memory.PutContainer(c.Record(t.o.Clock))
 	}

@@ -58,6 +58,7 @@ type Options struct {
 	Memory    Memory // may be nil
 	Namer     *Namer // may be nil
 	Deaths    Deaths // may be nil
+	Pods      Pods   // may be nil
 	Clock     identity.Clock
 	Reconcile time.Duration // least period, see rest; default 30 s
 	Tick      time.Duration // longest time an event stays unread; default 200 ms
@@ -89,6 +90,8 @@ type Tracker struct {
 	lossSeen bpf.Losses
 	once     bool // there is no Run
 	wantArgs chan struct{}
+	wantPods chan struct{}
+	escaped  map[string]bool // by container id: Pods has heard of it
 }
 
 // New returns a Tracker; Run makes it live.
@@ -99,7 +102,7 @@ func New(o Options) *Tracker {
 	if o.Tick <= 0 {
 		o.Tick = 200 * time.Millisecond
 	}
-	return &Tracker{o: o, ready: make(chan struct{}), jobs: make(chan func(), 16), zombie: map[string]int{}, wantArgs: make(chan struct{}, 1)}
+	return &Tracker{o: o, ready: make(chan struct{}), jobs: make(chan func(), 16), zombie: map[string]int{}, wantArgs: make(chan struct{}, 1), wantPods: make(chan struct{}, 1), escaped: map[string]bool{}}
 }
 
 // Ready is closed after the first snapshot.
@@ -203,6 +206,9 @@ func (t *Tracker) Once(ctx context.Context) error {
 		t.NameAll(ctx)
 		t.fillArgs(t.o.Namer.Proc)
 	}
+	if t.o.Pods != nil {
+		t.joinPods()
+	}
 	close(t.ready)
 	return nil
 }
@@ -290,6 +296,9 @@ func (t *Tracker) settle() {
 		c.GoneNS = append(c.GoneNS, more.GoneNS...)
 	}
 	t.remember(c)
+	if len(c.Containers) > 0 || c.Placed {
+		t.wakePods()
+	}
 	if t.o.Namer != nil {
 		for _, p := range c.Seen {
 			t.o.Namer.consider(p)

@@ -43,7 +43,8 @@ const (
 // entries may be twice as large as needed.
 const (
 	entryBytes = 768
-	linkBytes  = 160
+	linkBytes  = 168
+	podBytes   = 120
 )
 
 // newEntries copies the lines, as far as their bytes belong to others.
@@ -61,6 +62,9 @@ func newEntries(lines []identity.LogLine, now time.Time) []entry {
 		size := int64(entryBytes + len(l.Body) + len(l.Comm) + 4*len(l.PIDs) + len(l.Container))
 		for _, k := range l.Chain {
 			size += int64(linkBytes + len(k.ID) + len(k.Name) + len(k.Runtime) + len(k.ContainerID) + len(k.Image) + len(k.PodUID))
+			if p := k.Pod; p != nil {
+				size += int64(podBytes + len(p.Namespace) + len(p.Name) + len(p.UID) + len(p.Container))
+			}
 		}
 		entries[i] = entry{Line: l, Seen: now, size: size}
 	}

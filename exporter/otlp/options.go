@@ -41,9 +41,8 @@ type Options struct {
 	Drain   time.Duration // for sending when all ends; default 5 s
 	Backoff Backoff
 
-	Version string                               // of eyas
-	Node    string                               // Kubernetes' name of the node; "": not known
-	Pod     func(podUID, containerID string) Pod // may be nil. Must be quick; no lock of ours is held
+	Version string // of eyas
+	Node    string // Kubernetes' name of the node; "": not known
 	Log     zerolog.Logger
 }
 

@@ -30,11 +30,6 @@ import (
 	"github.com/eyas-agent/eyas/collectors/identity"
 )
 
-// Pod is what Kubernetes calls an outermost container. Empty fields are not known.
-type Pod struct {
-	Namespace, Name, Container string
-}
-
 // Exporter is a sink of lines and a prometheus.Collector; safe for concurrent use.
 type Exporter struct {
 	o      Options

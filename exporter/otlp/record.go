@@ -60,7 +60,11 @@ func (*collect) Shutdown(context.Context) error                         { return
 func (*collect) ForceFlush(context.Context) error                       { return nil }
 
 // outer is what is known of an outermost container.
-type outer struct{ host, id, name, runtime, containerID, image, podUID string }
+type outer struct {
+	host, id, name, runtime, containerID, image, podUID string
+
+	namespace, pod, container string // Kubernetes' names
+}
 
 func outerOf(chain []identity.Link) (o outer) {
 	for _, k := range chain {
@@ -69,24 +73,23 @@ func outerOf(chain []identity.Link) (o outer) {
 			continue
 		}
 		o.id, o.name, o.runtime, o.containerID, o.image, o.podUID = k.ID, k.Name, k.Runtime, k.ContainerID, k.Image, k.PodUID
+		if p := k.Pod; p != nil {
+			o.podUID, o.namespace, o.pod, o.container = p.UID, p.Namespace, p.Name, p.Container
+		}
 		break
 	}
 	return o
 }
 
 func (e *Exporter) resource(o outer) *resource.Resource {
-	var pod Pod
-	if e.o.Pod != nil && o.id != "" {
-		pod = e.o.Pod(o.podUID, o.containerID)
-	}
 	image, tag := splitImage(o.image)
 	a := attributes{}
 	a.text(semconv.HostNameKey, o.host)
 	a.text(semconv.K8SNodeNameKey, e.o.Node)
 	a.text(semconv.K8SPodUIDKey, o.podUID)
-	a.text(semconv.K8SNamespaceNameKey, pod.Namespace)
-	a.text(semconv.K8SPodNameKey, pod.Name)
-	a.text(semconv.K8SContainerNameKey, pod.Container)
+	a.text(semconv.K8SNamespaceNameKey, o.namespace)
+	a.text(semconv.K8SPodNameKey, o.pod)
+	a.text(semconv.K8SContainerNameKey, o.container)
 	a.text(semconv.ContainerIDKey, o.containerID)
 	a.text(semconv.ContainerNameKey, o.name)
 	a.text(semconv.ContainerRuntimeNameKey, o.runtime)

@@ -75,15 +75,10 @@ func TestAttributes(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			l := line("hello")
 			l.Stream, l.Partial, l.Truncated, l.Dropped, l.DroppedBytes = identity.Stderr, true, 9, 2, 55
+			l.Chain[1].Pod = &identity.Pod{Namespace: "team-a", Name: "web-0", UID: "2ff1", Container: "web"}
 			before := time.Now()
 			got := sent(t, protocol, func(o *Options) {
 				o.Node, o.Version = "worker-1", "v9"
-				o.Pod = func(uid, id string) Pod {
-					if uid != "2ff1" || id != "0123456789abcdef" {
-						t.Errorf("asked for pod %q, container %q", uid, id)
-					}
-					return Pod{Namespace: "team-a", Name: "web-0", Container: "web"}
-				}
 			}, l)
 			if len(got) != 1 || len(got[0].GetScopeLogs()) != 1 || len(got[0].GetScopeLogs()[0].GetLogRecords()) != 1 {
 				t.Fatalf("got %v", got)
