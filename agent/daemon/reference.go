@@ -11,6 +11,7 @@ import (
 	promcollectors "github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/eyas-agent/eyas/agent/doctor"
+	"github.com/eyas-agent/eyas/agent/kube"
 	"github.com/eyas-agent/eyas/agent/nri"
 	"github.com/eyas-agent/eyas/agent/prepare"
 	"github.com/eyas-agent/eyas/collectors/cgroups"
@@ -60,6 +61,7 @@ func described() ([]struct {
 		{"OOM kills", oom.New(oom.Options{})},
 		{"Ids and leases", &prepare.Preparer{}},
 		{"Container runtime", plugin},
+		{"Kubernetes", &kube.Kube{}},
 		{"Boundary of cgroups", &nsdelegate{}},
 		{"Checks of the node", &doctor.Collector{}},
 		{"The agent itself", &self.Collector{}},
