@@ -19,7 +19,7 @@ GOTESTSUM := go run gotest.tools/gotestsum@v1.13.0 --format standard-quiet --rer
 
 SCRIPTS = .ci/run test/deps test/demo test/peers/build $(addprefix test/vm/,prepare run selfcheck suite bench build-kernels build-rootfs build-store mkoci guest-init guest-suite guest-check initramfs-init)
 
-.PHONY: build run demo test test-unit test-host test-otlp test-dashboards test-vm bench bench-vm lint generate generate-docs check-generated clean deps-test
+.PHONY: build run demo test test-unit test-host test-otlp test-kube test-dashboards test-vm bench bench-vm lint generate generate-docs check-generated clean deps-test
 
 build: ## bin/eyas, static
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/eyas ./agent
@@ -58,6 +58,12 @@ test-otlp: deps-test ## log lines to a real OpenTelemetry Collector
 test-dashboards: deps-test ## what dashboards and alerts ask, of a real Prometheus
 	promtool test rules manifests/alerts/eyas.rules.test.yaml
 	$(GOTESTSUM) --packages ./test/dashboards/... -- -count=1 -timeout 20m -tags host
+
+# Apart from test: to build an API server takes half an hour of a busy processor, once.
+test-kube: deps-test ## a real Kubernetes API server, with etcd
+	@test/deps kube
+	@test/peers/build kube
+	$(GOTESTSUM) --packages ./test/kube/... -- -count=1 -timeout 20m -tags host
 
 test-vm: ## the same on other kernels, in virtual machines
 	@if [ -x test/vm/suite ]; then test/deps vm && test/vm/suite; else echo "test-vm: no suite yet"; fi

@@ -104,6 +104,11 @@ func printIdentity(w io.Writer, id identity.Identity, wide bool) {
 		field("threads", "%d", id.Threads)
 		field("login uid", "%s", idText(id.LoginUID))
 	}
+	for _, l := range id.Chain {
+		if l.Pod != nil {
+			field("pod", "%s", Escape(podName(l.Pod)))
+		}
+	}
 	field("cgroup", "%s", Escape(id.Cgroup))
 	if id.Escaped {
 		field("escaped", "its cgroup lies outside the subtree of the container around it: limits and accounting there miss it")
@@ -132,6 +137,25 @@ func printIdentity(w io.Writer, id identity.Identity, wide bool) {
 		}
 		t.Render()
 	}
+}
+
+// podName tells what Kubernetes knows of a pod, in a line that is yet to be escaped.
+func podName(p *identity.Pod) string {
+	s := p.Namespace + "/" + p.Name
+	if p.Container != "" {
+		s += ", container " + p.Container
+	}
+	if p.Owner != nil {
+		s += ", of " + p.Owner.Kind + " " + p.Owner.Name
+	}
+	if p.Stale {
+		s += ", as last known"
+		if !p.AsOf.IsZero() {
+			s += " at " + p.AsOf.UTC().Format(time.RFC3339)
+		}
+		s += ": the API server does not answer"
+	}
+	return s
 }
 
 func stateText(id identity.Identity) string {

@@ -146,6 +146,7 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	}))
 	boundary.changed = checks.Again
 	pod.follow(checks)
+	ask.Names = pod.names()
 
 	registry := prometheus.NewRegistry()
 	gather := processes.Options{Counter: monitor, Table: t, MaxNested: c.MaxNestedSeries, Log: log}

@@ -72,7 +72,7 @@ func Look(ctx context.Context, stateDir string) (*answers.Answers, func() error,
 	if err != nil {
 		return nil, nil, errors.Join(err, closeAll())
 	}
-	a := &answers.Answers{Tracker: t, Kubelet: pods, Node: ReadNode(boot), Clock: clock, Proc: c.ProcRoot}
+	a := &answers.Answers{Tracker: t, Names: o.Pods, Kubelet: pods, Node: ReadNode(boot), Clock: clock, Proc: c.ProcRoot}
 	if memory != nil {
 		a.History = memory
 	}

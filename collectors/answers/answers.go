@@ -39,11 +39,17 @@ type Pods interface {
 	Pods() ([]identity.PodRecord, error)
 }
 
+// Names are what Kubernetes calls pods. A call must not block.
+type Names interface {
+	Pod(uid, container string) (identity.Pod, bool)
+}
+
 // Answers is safe for concurrent use.
 type Answers struct {
 	Tracker *tracker.Tracker
 	History History
-	Kubelet Pods // nil: knows none
+	Kubelet Pods  // nil: knows none
+	Names   Names // nil: nobody knows names
 	// Refusals may be nil: nobody follows them.
 	Refusals Refusals
 	Logs     Logs // nil: nobody keeps them

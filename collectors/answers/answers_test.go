@@ -159,7 +159,16 @@ func TestPods(t *testing.T) {
 	if got, err := a.ID(t.Context(), IDQuery{ID: 1 << 20}); len(got.Pods) != identity.MaxPods || got.MorePods != 1 || err != nil {
 		t.Errorf("%d pods and %d more, %v", len(got.Pods), got.MorePods, err)
 	}
+	a.Names = names{"b": {Namespace: "team", Name: "web"}}
+	got, err := a.ID(t.Context(), IDQuery{ID: 65541})
+	if err != nil || len(got.Pods) != 2 || got.Pods[0].Namespace+"/"+got.Pods[0].Pod != "team/web" || got.Pods[1].Pod != "" {
+		t.Errorf("with Kubernetes: %+v, %v", got.Pods, err)
+	}
 }
+
+type names map[string]identity.Pod
+
+func (n names) Pod(uid, _ string) (identity.Pod, bool) { p, ok := n[uid]; return p, ok }
 
 // TestPID: the living from the kernel, zombies and the dead from the history,
 // and of nobody a chain that is not known.

@@ -88,8 +88,15 @@ func (a *Answers) pods(q IDQuery, out *identity.IDAnswer) error {
 			continue
 		}
 		p, has := identity.DescribePod(r, q.ID, q.GID)
+		if !has {
+			continue
+		}
+		if a.Names != nil {
+			if named, ok := a.Names.Pod(r.Pod, ""); ok {
+				p.Namespace, p.Pod = named.Namespace, named.Name
+			}
+		}
 		switch {
-		case !has:
 		case len(out.Pods) < identity.MaxPods:
 			out.Pods = append(out.Pods, p)
 		default:

@@ -35,7 +35,7 @@ type IDOwner struct {
 // IDPod is a pod that has, or had, the id by kubelet's record.
 type IDPod struct {
 	PodUID    string    `json:"pod_uid"`
-	Namespace string    `json:"namespace,omitempty"` // and Pod: if a lease says so
+	Namespace string    `json:"namespace,omitempty"` // and Pod: if Kubernetes or a lease says so
 	Pod       string    `json:"pod,omitempty"`
 	State     string    `json:"state"` // live, gone
 	Range     string    `json:"range"` // start:count of host ids
