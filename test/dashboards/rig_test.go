@@ -71,10 +71,11 @@ func (p *program) kill() {
 	<-p.done
 }
 
-// until asks until it hears no error, a program is dead, or the time is over.
+// until asks until it hears no error, a program is dead, or the time is over. Cleanups
+// may call it, when the test's own context has ended.
 func until(t *testing.T, limit time.Duration, dead <-chan struct{}, ask func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
