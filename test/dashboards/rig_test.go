@@ -71,10 +71,11 @@ func (p *program) kill() {
 	<-p.done
 }
 
-// until asks until it hears no error, a program is dead, or the time is over.
+// until asks until it hears no error, a program is dead, or the time is over. Cleanups
+// may call it, when the test's own context has ended.
 func until(t *testing.T, limit time.Duration, dead <-chan struct{}, ask func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
@@ -132,8 +133,8 @@ func newAgent(t *testing.T) (p *program, listen string) {
 	}
 	listen = address(t)
 	p = start(t, exec.Command(bin, "agent", "--socket", filepath.Join(dir, "s"), "--state-dir", filepath.Join(dir, "state"), "--listen", listen,
-		"--reconcile-interval", "2s", "--logs", "all", "--logs-output", filepath.Join(dir, "lines"), "--logs-rate", "1KiB", "--logs-burst", "1KiB",
-		"--otlp-endpoint", "http://"+address(t), "--otlp-disk-bytes", "1MiB", "--nri", "on", "--nri-socket", filepath.Join(dir, "nri")))
+		"--reconcile-interval", "2s", "--logs", "all", "--logs-output", filepath.Join(dir, "lines"), "--logs-rate", "1KiB", "--logs-burst", "16KiB",
+		"--otlp-endpoint", "http://"+address(t), "--otlp-disk-bytes", "4MiB", "--nri", "on", "--nri-socket", filepath.Join(dir, "nri")))
 	until(t, 3*time.Minute, p.done, ready("http://"+listen+"/readyz"))
 	return p, listen
 }

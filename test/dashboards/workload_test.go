@@ -22,16 +22,16 @@ import (
 const outer = `set -e
 mount -t tmpfs tmpfs /mnt
 mkdir /mnt/lower /mnt/upper /mnt/work /mnt/root
-i=0; while [ $i -lt 2000 ]; do head -c 5000 /dev/zero >/mnt/lower/file$i; i=$((i+1)); done
-for d in usr lib lib64 bin dev proc; do [ ! -e /$d ] || { mkdir /mnt/lower/$d; }; done
+head -c 10000000 /dev/zero | split -b 5000 -a 4 -d - /mnt/lower/file
+for d in usr lib lib64 bin dev proc; do [ ! -e /$d ] || mkdir /mnt/lower/$d; done
 mount -t overlay overlay -o userxattr,lowerdir=/mnt/lower,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
 for d in usr lib lib64 bin dev; do [ ! -e /$d ] || mount --rbind /$d /mnt/root/$d; done
 mount -t proc proc /mnt/root/proc
 exec chroot /mnt/root sh -c '
-	(i=0; while [ $i -lt 2000 ]; do
-		cat /file$i >/dev/null; echo more >>/file$i; head -c 3000 /file$i
-		mknod /device$i b 8 0 2>/dev/null; chmod 600 /file$((i+1))
-		sleep 0.1; i=$((i+1))
+	(for f in /file*; do
+		cat $f >/dev/null; echo more >>$f; head -c 3000 $f
+		mknod /device b 8 0 2>/dev/null
+		sleep 0.1
 	done) &
 	exec unshare --pid --fork --kill-child sh -c "while :; do echo a line of the inner one; sleep 0.1; done"'
 `
