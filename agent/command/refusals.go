@@ -136,6 +136,7 @@ func (x *explainer) printRefusal(r refusal) {
 	field("when", when)
 	field("cause", r.Refusal.Cause)
 	field("fix", r.Fix)
+	field("then", thenText(r.DenialAnswer))
 	if x.output == "wide" && r.Inode != 0 {
 		field("file", fmt.Sprintf("inode %d on device %s", r.Inode, Escape(r.Device)))
 	}
@@ -155,4 +156,18 @@ func whoText(d identity.DenialAnswer) string {
 		pids = fmt.Sprintf(" (inside %d)", d.PIDs[len(d.PIDs)-1])
 	}
 	return fmt.Sprintf("%s, host pid %d%s, host uid %d (inside %s)", Escape(d.Comm), d.Host.PID, pids, d.Host.UID, id(inner.UID))
+}
+
+// thenText says what became of the process: tools try what they can do without, and
+// a refusal that they get over is no reason to act.
+func thenText(d identity.DenialAnswer) string {
+	switch {
+	case d.State == "live":
+		return "the process went on, and lives"
+	case d.State != "exited" || d.Exit == nil:
+		return "what became of the process is not known"
+	case d.Exit.Signal == 0 && d.Exit.Code == 0:
+		return "the process went on, and ended well (status 0): it can do without"
+	}
+	return "the process " + stateText(identity.Identity{State: d.State, Exit: d.Exit})
 }

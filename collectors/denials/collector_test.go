@@ -282,7 +282,7 @@ func TestSeries(t *testing.T) {
 # HELP eyas_denials_nested_folded Nested containers without denial series of their own, added up as nested="_other".
 # TYPE eyas_denials_nested_folded gauge
 eyas_denials_nested_folded{container="` + outer + `",namespace="",pod=""} ` + folded + `
-# HELP eyas_denials_total Calls of nested processes that were refused, by cause: capability (missing), owner_unmapped (of a file), id_unmapped (asked for), userns_limit, pids_max, process_limit (RLIMIT_NPROC, or the node's threads), key_quota, cgroup_limit, other. eyas explain CHAIN tells which, and what helps.
+# HELP eyas_denials_total Calls of nested processes that were refused, by cause: capability (missing), owner_unmapped (of a file), id_unmapped (asked for), userns_limit, pids_max, process_limit (RLIMIT_NPROC, or the node's threads), key_quota, cgroup_limit, other. Not each is a failure: engines try what they can do without. eyas explain CHAIN tells which, what helps, and what became of the process.
 # TYPE eyas_denials_total counter
 eyas_denials_total{cause="capability",container="` + outer + `",level="1",namespace="",nested="",pod=""} 10
 eyas_denials_total{cause="capability",container="` + outer + `",level="2",namespace="",nested="` + first + `",pod=""} 11

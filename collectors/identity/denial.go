@@ -60,6 +60,11 @@ type DenialAnswer struct {
 	Device   string   `json:"device,omitempty"`
 	Inode    uint64   `json:"inode,omitempty"`
 	Flags    uint32   `json:"flags,omitempty"` // of fork, unshare and setns
+	// State is that of the process: live, exited, or unknown. Exit is how it ended, null
+	// where that is not known. Tools try what they can do without: one that went on and
+	// ended well was not hurt by a refusal.
+	State string `json:"state"`
+	Exit  *Exit  `json:"exit,omitempty"`
 	// CapabilityUnknown: of cause other, where no program tells which capability
 	// was missing, if one was.
 	CapabilityUnknown bool `json:"capability_unknown,omitempty"`
@@ -86,7 +91,8 @@ const (
 // DescribeDenial makes the answer about a refusal. process is who was refused, as
 // the table or the history knows it; nil: only what the refusal itself tells.
 func DescribeDenial(r DenialRecord, process *ProcessRecord, node Node, l Lookup) DenialAnswer {
-	if process == nil {
+	unknown := process == nil
+	if unknown {
 		process = &ProcessRecord{
 			PID: r.PID, Start: r.Start, StartTime: r.StartTime, UID: r.UID, GID: r.GID, LoginUID: NoID,
 			Container: r.Container, UserNS: r.UserNS, Comm: r.Comm,
@@ -101,7 +107,10 @@ func DescribeDenial(r DenialRecord, process *ProcessRecord, node Node, l Lookup)
 	a := DenialAnswer{
 		Op: r.Op, Error: r.Error, Cause: r.Cause, Capability: r.Capability, Limit: r.Limit, Count: r.Count, First: r.First, Time: r.Time,
 		Comm: r.Comm, Host: id.Host, PIDs: id.PIDs, Chain: id.Chain, TargetLevel: r.TargetLevel, Target: r.Target,
-		Device: r.Device, Inode: r.Inode,
+		Device: r.Device, Inode: r.Inode, State: id.State, Exit: id.Exit,
+	}
+	if unknown {
+		a.State = "unknown"
 	}
 	a.UserLevel = -1
 	if r.UserNSInum == node.UserNS {

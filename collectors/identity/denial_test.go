@@ -29,3 +29,32 @@ func TestAsked(t *testing.T) {
 		}
 	}
 }
+
+// TestDenialOutcome: what became of the process is told of one that is known, and of
+// no other.
+func TestDenialOutcome(t *testing.T) {
+	for _, tc := range []struct {
+		p    *ProcessRecord
+		want string
+		exit *Exit
+	}{
+		{nil, "unknown", nil},
+		{&ProcessRecord{PID: 5}, "live", nil},
+		{&ProcessRecord{PID: 5, Exited: true}, "exited", nil},
+		{&ProcessRecord{PID: 5, Exited: true, ExitTold: true, ExitCode: 1 << 8}, "exited", &Exit{Code: 1}},
+	} {
+		a := DescribeDenial(DenialRecord{PID: 5}, tc.p, Node{}, nobody{})
+		if a.State != tc.want {
+			t.Errorf("%+v: state %q, want %q", tc.p, a.State, tc.want)
+		}
+		if d := cmp.Diff(tc.exit, a.Exit); d != "" {
+			t.Errorf("%+v (-want +got):\n%s", tc.p, d)
+		}
+	}
+}
+
+// nobody is known.
+type nobody struct{}
+
+func (nobody) Container(string) (r ContainerRecord, ok bool) { return r, false }
+func (nobody) UserNS(NSKey) (r UserNSRecord, ok bool)        { return r, false }
