@@ -43,6 +43,7 @@ type Config struct {
 	SubidQuarantine   time.Duration // how long a freed range rests
 	DefaultProfile    string        // of pods that want to be sandboxes and name none
 	KubeletRoot       string        // kubelet's root directory
+	InstallProfiles   string        // directory of the node that gets the seccomp profiles of sandboxes; empty: none
 
 	// These are of the file alone.
 	LogsRedact []string          // expressions of what is taken out of lines
@@ -104,6 +105,7 @@ func (c *Config) Settings() []Setting {
 		text("nri", "prepare sandboxes when the container runtime starts them: auto (if it listens), on or off", &c.NRI, oneOf("auto", "on", "off")),
 		text("nri-socket", "where the container runtime listens for NRI plugins", &c.NRISocket, absolute),
 		text("kubelet-root", "kubelet's root directory, where its records of pods' user namespaces are", &c.KubeletRoot, absolute),
+		text("install-profiles", "directory of the node that gets the seccomp profiles of sandboxes, such as /var/lib/kubelet/seccomp/eyas; empty for none", &c.InstallProfiles, absoluteOrNone),
 		idRange("subid-range", "host ids to lease to sandboxes without ids of their own, as start:count; both are multiples of 65536", &c.SubidRange),
 		duration("subid-quarantine", "how long a freed range of ids rests", &c.SubidQuarantine, time.Second),
 		text("sandbox-default-profile", "profile of pods with the annotation "+nri.Annotation+`: "true"`, &c.DefaultProfile, profileName),
