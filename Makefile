@@ -17,12 +17,16 @@ LINT         := $(CACHE)/bin/golangci-lint-$(LINT_VERSION)/golangci-lint
 # few at most, run once more, alone, and both runs are shown.
 GOTESTSUM := go run gotest.tools/gotestsum@v1.13.0 --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=3
 
-SCRIPTS = .ci/run test/deps test/demo test/peers/build $(addprefix test/vm/,prepare run selfcheck suite bench build-kernels build-rootfs build-store mkoci guest-init guest-suite guest-check initramfs-init)
+SCRIPTS = .ci/run test/deps test/demo test/image test/peers/build $(addprefix test/vm/,prepare run selfcheck suite bench build-kernels build-rootfs build-store mkoci guest-init guest-suite guest-check initramfs-init)
 
-.PHONY: build run demo test test-unit test-host test-otlp test-kube test-dashboards test-vm bench bench-vm lint generate generate-docs check-generated clean deps-test
+.PHONY: build image run demo test test-unit test-host test-otlp test-kube test-dashboards test-vm bench bench-vm lint generate generate-docs check-generated clean deps-test
 
 build: ## bin/eyas, static
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/eyas ./agent
+
+image: ## dist/eyas-ARCH.oci.tar for amd64 and arm64, reproducible, without a registry
+	@test/deps image
+	VERSION=$(VERSION) test/image amd64 arm64
 
 run: build ## start the agent on this machine
 	@test "$$(id -u)" = 0 || { echo "make run: the agent loads BPF programs: run it as root (sudo make run)" >&2; exit 1; }
@@ -42,7 +46,7 @@ test: deps-test check-generated lint test-unit test-host test-vm ## all tests th
 
 test-unit: ## pure tests: no root, no kernel
 	go vet ./... && go vet -tags host ./...
-	go test $$(go list ./... | grep -v /test/)
+	go test $$(go list ./... | grep -v /test/) ./test/sbom
 
 test-host: deps-test ## privileged tests on this machine's kernel
 	go test ./test/storm/...
@@ -99,4 +103,4 @@ check-generated: deps-test ## the committed objects are those of the source, byt
 	done && echo "check-generated: ok"
 
 clean:
-	rm -rf bin
+	rm -rf bin dist

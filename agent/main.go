@@ -9,9 +9,12 @@ import (
 	"syscall"
 
 	"github.com/eyas-agent/eyas/agent/command"
+	"github.com/eyas-agent/eyas/agent/daemon"
 )
 
 func main() {
+	// Where it fails, the agent says what does not work.
+	_ = daemon.EnterHostCgroups("/proc")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal kills: the first one gives the default action back.
 	context.AfterFunc(ctx, stop)

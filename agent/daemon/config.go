@@ -47,6 +47,7 @@ type Config struct {
 	Kube              string        // speak with Kubernetes' API server: auto, on, off
 	Kubeconfig        string        // file that says how; empty: as a pod
 	NodeName          string        // this node's name in Kubernetes; empty: as NODE_NAME says
+	InstallProfiles   string        // directory of the node that gets the seccomp profiles of sandboxes; empty: none
 
 	// These are of the file alone.
 	LogsRedact []string          // expressions of what is taken out of lines
@@ -111,6 +112,7 @@ func (c *Config) Settings() []Setting {
 		text("kube", "ask Kubernetes' API server for names of pods, and tell it what becomes of them: auto (in a pod, or with a kubeconfig), on or off", &c.Kube, oneOf(kube.Auto, kube.On, kube.Off)),
 		text("kubeconfig", "file that says where the API server is and who eyas is; empty: as Kubernetes tells a pod", &c.Kubeconfig, optionalFile),
 		text("node-name", "this node's name in Kubernetes; empty: as the variable NODE_NAME says", &c.NodeName, nodeName),
+		text("install-profiles", "directory of the node that gets the seccomp profiles of sandboxes, such as /var/lib/kubelet/seccomp/eyas; empty for none", &c.InstallProfiles, absoluteOrNone),
 		idRange("subid-range", "host ids to lease to sandboxes without ids of their own, as start:count; both are multiples of 65536", &c.SubidRange),
 		duration("subid-quarantine", "how long a freed range of ids rests", &c.SubidQuarantine, time.Second),
 		text("sandbox-default-profile", "profile of pods with the annotation "+nri.Annotation+`: "true"`, &c.DefaultProfile, profileName),

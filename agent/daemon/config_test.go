@@ -19,7 +19,7 @@ func TestLoad(t *testing.T) {
 	every := Config{
 		StateDir: "/s", Socket: "/run/x.sock", Listen: "[::1]:1", LogLevel: "debug", HistoryMaxAge: 12 * time.Hour, HistoryMaxBytes: 64 << 20,
 		ReconcileInterval: time.Minute, RingBytes: 1 << 20, BPFStats: false, Denials: false, MaxNestedSeries: 7, Nice: 0, ProcRoot: "/host/proc",
-		NRI: "on", NRISocket: "/n", DefaultProfile: "build", KubeletRoot: "/k", Kube: "on", Kubeconfig: "/kc", NodeName: "n1",
+		NRI: "on", NRISocket: "/n", DefaultProfile: "build", KubeletRoot: "/k", Kube: "on", Kubeconfig: "/kc", NodeName: "n1", InstallProfiles: "/p",
 		SubidRange: subid.Range{Start: 65536, Count: 131072}, SubidQuarantine: time.Hour, Profiles: nri.Profiles(),
 		Namespaces: map[string]string{"team-a": "dev"}, Handlers: map[string]string{"nested": "build"},
 	}
@@ -76,6 +76,7 @@ kubelet-root: /k
 kube: "on"
 kubeconfig: /kc
 node-name: n1
+install-profiles: /p
 subid-range: 65536:131072
 subid-quarantine: 1h
 sandbox-namespaces: {team-a: dev}

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -53,6 +54,7 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 		return err
 	}
 	clock, node := tracker.BootClock(), ReadNode(boot)
+	root := openHost(c, log)
 
 	var closers []func() error
 	defer func() {
@@ -68,7 +70,7 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 		return err
 	}
 	closers = append(closers, memory.Close)
-	pods, err := watchKubelet(c.KubeletRoot, boot, memory, log.With().Str("room", "kubelet").Logger())
+	pods, err := watchKubelet(filepath.Join(root, c.KubeletRoot), boot, memory, log.With().Str("room", "kubelet").Logger())
 	if err != nil {
 		return err
 	}
@@ -114,13 +116,13 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	ask := &answers.Answers{Tracker: t, History: memory, Kubelet: pods, Node: node, Clock: clock, Proc: c.ProcRoot}
 
 	prepLog := log.With().Str("room", "prepare").Logger()
-	preparer, prepErr := openPreparer(c, boot, hierarchy, namespacesOf(t), prepLog)
+	preparer, prepErr := openPreparer(c, root, boot, hierarchy, namespacesOf(t), prepLog)
 	if prepErr != nil {
 		prepLog.Error().Err(prepErr).Msg("containers cannot be prepared here")
 	} else {
 		closers = append(closers, preparer.Close)
 	}
-	plugin, err := openNRI(c, preparer, hierarchy, pod.tell(), log)
+	plugin, err := openNRI(c, root, preparer, hierarchy, pod.tell(), log)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 
 	"github.com/rs/zerolog"
 
@@ -68,7 +69,7 @@ func Look(ctx context.Context, stateDir string) (*answers.Answers, func() error,
 	if err := t.Once(ctx); err != nil {
 		return nil, nil, errors.Join(err, closeAll())
 	}
-	pods, err := watchKubelet(c.KubeletRoot, boot, memory, zerolog.Nop())
+	pods, err := watchKubelet(filepath.Join(hostRoot(c.ProcRoot), c.KubeletRoot), boot, memory, zerolog.Nop())
 	if err != nil {
 		return nil, nil, errors.Join(err, closeAll())
 	}

@@ -21,14 +21,15 @@ import (
 // LeasesDir is where the leases are, below the state directory.
 func LeasesDir(stateDir string) string { return filepath.Join(stateDir, "leases") }
 
-// openPreparer takes the leases of this node for this process.
-func openPreparer(c Config, boot string, h *cgroups.Hierarchy, known func() ([]sources.Namespace, error), log zerolog.Logger) (*prepare.Preparer, error) {
+// openPreparer takes the leases of this node, whose root directory is root, for this
+// process.
+func openPreparer(c Config, root, boot string, h *cgroups.Hierarchy, known func() ([]sources.Namespace, error), log zerolog.Logger) (*prepare.Preparer, error) {
 	if h == nil {
 		return nil, cgroups.ErrNoHierarchy
 	}
 	return prepare.Open(prepare.Options{
 		Dir: LeasesDir(c.StateDir), Files: filepath.Join(c.StateDir, "subids"), Mount: h.Mount(), Sys: "/sys", Boot: boot,
-		Host: sources.Host{Etc: "/etc", Proc: c.ProcRoot, Kubelet: c.KubeletRoot, Own: "eyas"},
+		Host: sources.Host{Etc: filepath.Join(root, "etc"), Proc: c.ProcRoot, Kubelet: filepath.Join(root, c.KubeletRoot), Own: "eyas"},
 		Pool: c.pool(), Profiles: c.preparerProfiles(), Default: c.DefaultProfile,
 		Known: known, Log: log,
 	})
@@ -146,7 +147,7 @@ func Preparer(ctx context.Context, c Config, log zerolog.Logger) (prepare.Servic
 	if err != nil {
 		return nil, nil, errors.Join(err, closeLook())
 	}
-	p, err := openPreparer(c, boot, h, namespacesOf(answers.Tracker), log)
+	p, err := openPreparer(c, hostRoot(c.ProcRoot), boot, h, namespacesOf(answers.Tracker), log)
 	if err != nil {
 		return nil, nil, errors.Join(err, h.Close(), closeLook())
 	}

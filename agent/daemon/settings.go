@@ -127,6 +127,13 @@ func absolute(s string) error {
 	return nil
 }
 
+func absoluteOrNone(s string) error {
+	if s == "" {
+		return nil
+	}
+	return absolute(s)
+}
+
 func hostPort(s string) error {
 	if _, _, err := net.SplitHostPort(s); err != nil && s != "" {
 		return errors.New("want host:port, or nothing for none")

@@ -43,15 +43,15 @@ func NewNode(o NodeOptions) *Node {
 	if o.Proc == "" {
 		o.Proc = "/proc"
 	}
-	if o.Sys == "" {
-		o.Sys = "/sys"
-	}
 	if o.Root == "" {
 		// In a pod with hostPID the node's files are those of its pid 1.
 		o.Root = filepath.Join(o.Proc, "1", "root")
 		if _, err := os.Stat(o.Root + "/"); err != nil {
 			o.Root = "/" // not root: what we see ourselves has to do
 		}
+	}
+	if o.Sys == "" { // that of a pod has no securityfs
+		o.Sys = filepath.Join(o.Root, "sys")
 	}
 	if o.StateDir == "" {
 		o.StateDir = "/var/lib/eyas"

@@ -53,6 +53,7 @@ type PodOptions struct {
 	Annotations     map[string]string
 	UserNS          *UserNamespace // nil: the host's
 	HostNetwork     bool
+	HostPID         bool
 }
 
 // Pod is a pod that runs.
@@ -75,6 +76,9 @@ func (c *Client) RunPod(ctx context.Context, o PodOptions) (*Pod, error) {
 	}
 	if o.HostNetwork {
 		ns.Network = runtime.NamespaceMode_NODE
+	}
+	if o.HostPID {
+		ns.Pid = runtime.NamespaceMode_NODE
 	}
 	p := &Pod{c: c, options: ns, config: &runtime.PodSandboxConfig{
 		Metadata:     &runtime.PodSandboxMetadata{Name: o.Name, Uid: "uid-" + o.Name, Namespace: o.Namespace},
@@ -102,6 +106,15 @@ func (c *Client) RunPod(ctx context.Context, o PodOptions) (*Pod, error) {
 		// it is about to take. Kubelet tries again, too.
 		p.config.Metadata.Attempt++
 	}
+}
+
+// IP is the pod's address, as its node reaches it.
+func (p *Pod) IP(ctx context.Context) (string, error) {
+	r, err := p.c.Runtime.PodSandboxStatus(ctx, &runtime.PodSandboxStatusRequest{PodSandboxId: p.ID})
+	if err != nil {
+		return "", fmt.Errorf("status of pod %s: %w", p.config.Metadata.Name, err)
+	}
+	return r.GetStatus().GetNetwork().GetIp(), nil
 }
 
 // Remove stops and removes the pod and all its containers.
@@ -142,14 +155,17 @@ var (
 type ContainerOptions struct {
 	Name, Image string // the image must be there already
 	Command     []string
+	Args        []string
 	UID, GID    int64
 	Env         map[string]string
 	Mounts      []Mount
 	Seccomp     string // see Seccomp
 	Unmasked    bool   // procMount: Unmasked
 	Privileged  bool
-	NoNewPrivs  bool  // allowPrivilegeEscalation: false
-	Memory      int64 // bytes; 0: no limit
+	NoNewPrivs  bool     // allowPrivilegeEscalation: false
+	ReadOnly    bool     // readOnlyRootFilesystem
+	Add, Drop   []string // capabilities
+	Memory      int64    // bytes; 0: no limit
 	Unified     map[string]string
 }
 
@@ -171,13 +187,14 @@ func (p *Pod) Create(ctx context.Context, o ContainerOptions) (*Container, error
 	sec := &runtime.LinuxContainerSecurityContext{
 		NamespaceOptions: p.options, Seccomp: Seccomp(o.Seccomp), NoNewPrivs: o.NoNewPrivs, Privileged: o.Privileged,
 		RunAsUser: &runtime.Int64Value{Value: o.UID}, RunAsGroup: &runtime.Int64Value{Value: o.GID},
-		MaskedPaths: maskedPaths, ReadonlyPaths: readonlyPaths,
+		MaskedPaths: maskedPaths, ReadonlyPaths: readonlyPaths, ReadonlyRootfs: o.ReadOnly,
+		Capabilities: &runtime.Capability{AddCapabilities: o.Add, DropCapabilities: o.Drop},
 	}
 	if o.Unmasked || o.Privileged {
 		sec.MaskedPaths, sec.ReadonlyPaths = []string{}, []string{}
 	}
 	cc := &runtime.ContainerConfig{
-		Metadata: &runtime.ContainerMetadata{Name: o.Name}, Image: &runtime.ImageSpec{Image: o.Image}, Command: o.Command, LogPath: o.Name + ".log",
+		Metadata: &runtime.ContainerMetadata{Name: o.Name}, Image: &runtime.ImageSpec{Image: o.Image}, Command: o.Command, Args: o.Args, LogPath: o.Name + ".log",
 		Linux: &runtime.LinuxContainerConfig{SecurityContext: sec, Resources: &runtime.LinuxContainerResources{MemoryLimitInBytes: o.Memory, Unified: o.Unified}},
 	}
 	for k, v := range o.Env {

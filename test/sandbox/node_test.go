@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/eyas-agent/eyas/agent/ledger"
+	"github.com/eyas-agent/eyas/manifests"
 	"github.com/eyas-agent/eyas/test/cri"
 )
 
@@ -37,8 +38,19 @@ type node struct {
 
 func newNode(t *testing.T) *node {
 	t.Helper()
+	n := newRuntime(t)
+	n.startAgent(t)
+	return n
+}
+
+// newRuntime is a node without an agent.
+func newRuntime(t *testing.T) *node {
+	t.Helper()
 	if os.Getenv("EYAS_VM") != "1" {
 		t.Skip("it wants a node of its own: see test/vm/suite")
+	}
+	if err := errors.Join(os.MkdirAll(filepath.Dir(seccompFile), 0o755), os.WriteFile(seccompFile, manifests.Profiles()["sandbox.json"], 0o644)); err != nil {
+		t.Fatal(err)
 	}
 	_, err := os.Stat("/run/systemd/system")
 	n := &node{systemd: err == nil, agentLog: filepath.Join(t.TempDir(), "agent.log")}
@@ -62,7 +74,6 @@ func newNode(t *testing.T) *node {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { n.Close() })
-	n.startAgent(t)
 	return n
 }
 

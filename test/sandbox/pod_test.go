@@ -21,6 +21,9 @@ const (
 	uid      = 1000 // of dev, in the image and on the node
 	cgroupFS = "/sys/fs/cgroup"
 	patience = 5 * time.Minute // with one command
+
+	// Where the node has the profile that eyas comes with.
+	seccompFile = "/var/lib/eyas-test/sandbox.json"
 )
 
 // podOptions are what differs between the pods.
@@ -91,7 +94,7 @@ func (p *pod) tryContainer(t *testing.T, name string, mounts ...cri.Mount) (*cri
 		Command: []string{"sleep", "infinity"},
 		Env:     map[string]string{"HOME": "/home/dev", "XDG_RUNTIME_DIR": "/tmp/run"},
 		Mounts:  append([]cri.Mount{{Host: p.home, Container: "/home/dev"}}, mounts...),
-		Seccomp: "/etc/containers/seccomp-nested.json", Unmasked: true,
+		Seccomp: seccompFile, Unmasked: true,
 	})
 }
 
