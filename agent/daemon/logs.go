@@ -13,13 +13,15 @@ import (
 	"github.com/eyas-agent/eyas/bpf"
 	"github.com/eyas-agent/eyas/collectors/identity"
 	"github.com/eyas-agent/eyas/collectors/logs"
+	"github.com/eyas-agent/eyas/collectors/logs/files"
 	"github.com/eyas-agent/eyas/collectors/tracker"
 	"github.com/eyas-agent/eyas/exporter/otlp"
 )
 
 // logFamily is what tells what containers write.
 type logFamily struct {
-	hooks  *bpf.LogMonitor
+	hooks  *bpf.LogMonitor // nil: there are none
+	files  *files.Source   // nil: likewise
 	lines  *logs.Collector
 	output *logs.JSONLines // may be nil
 	file   *os.File        // may be nil
@@ -39,23 +41,19 @@ func openLogs(c Config, version string, t *tracker.Tracker, node identity.Node, 
 	if err != nil {
 		return nil, fmt.Errorf("key %q: %w", keyRedact, err)
 	}
-	hooks, err := bpf.OpenLogs(bpf.LogOptions{RingBytes: uint32(c.LogsRing), Rate: uint64(c.LogsRate), Burst: uint64(c.LogsBurst)})
-	if err != nil {
-		log.Error().Err(err).Msg("logs of nested containers cannot be told here")
-		return nil, nil
-	}
-	f := &logFamily{hooks: hooks}
+	f := &logFamily{}
 	o := logs.Options{
-		Source: hooks, Table: t, Clock: clock, Node: node, Select: chosen, Redact: redact, MaxNested: c.MaxNestedSeries,
+		Table: t, Clock: clock, Node: node, Select: chosen, Redact: redact, MaxNested: c.MaxNestedSeries,
 		Drive: logs.Drive(driveProcess), Log: log,
 	}
+	f.sources(c, &o, t)
 	switch c.LogsOutput {
 	case "":
 	case "-":
 		f.output = logs.NewJSONLines(os.Stdout, log)
 	default:
 		if f.file, err = os.OpenFile(c.LogsOutput, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600); err != nil {
-			return nil, errors.Join(fmt.Errorf("open logs-output: %w: choose another file", err), hooks.Close())
+			return nil, errors.Join(fmt.Errorf("open logs-output: %w: choose another file", err), f.close())
 		}
 		f.output = logs.NewJSONLines(f.file, log)
 	}
@@ -70,6 +68,25 @@ func openLogs(c Config, version string, t *tracker.Tracker, node identity.Node, 
 	}
 	f.lines = logs.New(o)
 	return f, nil
+}
+
+// sources opens what lines may come from.
+func (f *logFamily) sources(c Config, o *logs.Options, t *tracker.Tracker) {
+	o.Blind = "logs-source is files"
+	if c.LogsSource != "files" {
+		hooks, err := bpf.OpenLogs(bpf.LogOptions{RingBytes: uint32(c.LogsRing), Rate: uint64(c.LogsRate), Burst: uint64(c.LogsBurst)})
+		if err == nil {
+			f.hooks, o.Source = hooks, hooks
+		} else {
+			o.Blind = err.Error()
+		}
+	}
+	if c.LogsSource != "kernel" {
+		f.files = files.New(files.Options{
+			Table: t, Clock: o.Clock, Proc: c.ProcRoot, Rate: float64(c.LogsRate), Burst: float64(c.LogsBurst), Log: o.Log,
+		})
+		o.Files = f.files
+	}
 }
 
 // run begins after the first snapshot: lines are of containers that the table knows.
@@ -108,7 +125,13 @@ func (f *logFamily) collectors() []prometheus.Collector {
 }
 
 func (f *logFamily) close() error {
-	err := f.hooks.Close()
+	var err error
+	if f.hooks != nil {
+		err = f.hooks.Close()
+	}
+	if f.files != nil {
+		err = errors.Join(err, f.files.Close())
+	}
 	if f.otlp != nil {
 		err = errors.Join(err, f.otlp.Close())
 	}

@@ -73,7 +73,7 @@ func (a *trampolines) more() map[string]self.Hooked {
 	if a.denialHooks != nil {
 		more["denials"] = a.denialHooks
 	}
-	if a.logs != nil {
+	if a.logs != nil && a.logs.hooks != nil {
 		more["logs"] = a.logs.hooks
 	}
 	return more

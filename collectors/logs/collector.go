@@ -30,6 +30,9 @@ type Source interface {
 	Select(bpf.LogBox, bpf.LogSelection) error
 	Adopt() error
 	Forget(map[bpf.LogBox]bool) error
+	// Drained reports whether all that a container wrote that is gone is handed over
+	// by a Read that comes back in time.
+	Drained(bpf.LogBox) bool
 	Missed() (writes, execs uint64)
 	Attach()
 	Attached() bool
@@ -51,7 +54,9 @@ type Sink interface {
 
 // Options of a Collector.
 type Options struct {
-	Source    Source
+	Source    Source // nil: there is none here, for the reason Blind
+	Blind     string
+	Files     Source // instead of it, if no line comes from it; may be nil
 	Table     Table
 	Clock     identity.Clock
 	Node      identity.Node
@@ -95,6 +100,8 @@ type raw struct {
 // for concurrent use.
 type Collector struct {
 	o      Options
+	src    Source          // one of the two, from attach on
+	via    identity.LogWay // which
 	store  *store
 	boxes  map[bpf.LogBox]*box
 	chosen map[bpf.LogBox]bool
@@ -104,6 +111,7 @@ type Collector struct {
 
 	mu     sync.Mutex // guards what follows
 	blind  string     // why nothing is told
+	way    Way
 	totals totals
 }
 
@@ -136,6 +144,19 @@ func (c *Collector) Blind() string {
 	return c.blind
 }
 
+// Way says how lines come, and why not from the kernel if they do not.
+type Way struct {
+	Via identity.LogWay // "": not at all, or not yet
+	Why string
+}
+
+// Way returns it.
+func (c *Collector) Way() Way {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.way
+}
+
 // Lines returns lines that are kept, by time, the number to ask for later ones with,
 // and what is closed when there is one.
 func (c *Collector) Lines(q Query) ([]identity.LogLine, uint64, <-chan struct{}) {
@@ -161,9 +182,9 @@ func (c *Collector) Run(ctx context.Context) error {
 				c.o.Log.Error().Err(err).Msg("select containers whose logs are told")
 			}
 			// An exec that was skipped leaves a container unnoted.
-			if _, n := c.o.Source.Missed(); n != execs {
+			if _, n := c.src.Missed(); n != execs {
 				execs = n
-				if err := c.o.Source.Adopt(); err != nil {
+				if err := c.src.Adopt(); err != nil {
 					c.o.Log.Error().Err(err).Msg("look for log streams")
 				}
 			}
@@ -182,33 +203,59 @@ func (c *Collector) Run(ctx context.Context) error {
 	return nil
 }
 
+// attach chooses the source: the kernel's programs if they work, else files, never
+// both.
 func (c *Collector) attach() error {
-	c.o.Source.Attach()
-	if c.o.Source.Attached() {
-		c.o.Source.SelfTest(c.o.Drive)
+	why := c.attachKernel()
+	w := Way{Via: identity.LogKernel}
+	c.src = c.o.Source
+	if why != "" {
+		w, c.src = Way{Why: why}, c.o.Files
 	}
-	blind := ""
-	for _, h := range c.o.Source.Hooks() {
+	if why != "" && c.src != nil {
+		w.Via = identity.LogFile
+	}
+	c.via = w.Via
+	c.mu.Lock()
+	c.way, c.blind = w, ""
+	if w.Via == "" {
+		c.blind = why
+	}
+	c.mu.Unlock()
+	switch w.Via {
+	case "":
+		c.o.Log.Warn().Str("reason", why).Msg("logs of nested containers cannot be told here")
+		return nil
+	case identity.LogFile:
+		c.o.Log.Warn().Str("reason", why).Msg("logs of nested containers are read from the files of their runtimes")
+	}
+	if err := c.src.SelectAll(c.o.Select.kernel); err != nil {
+		return err
+	}
+	if err := c.src.Adopt(); err != nil {
+		return fmt.Errorf("look for log streams: %w", err)
+	}
+	return nil
+}
+
+// attachKernel says why the kernel tells nothing, "" if it does.
+func (c *Collector) attachKernel() (blind string) {
+	s := c.o.Source
+	if s == nil {
+		return c.o.Blind
+	}
+	s.Attach()
+	if s.Attached() {
+		s.SelfTest(c.o.Drive)
+	}
+	for _, h := range s.Hooks() {
 		if h.State != bpf.HookActive {
 			why := string(h.State) + ": " + h.Reason
 			c.o.Log.Warn().Str("hook", h.Name).Str("reason", why).Str("without_it", h.Loss).Msg("log hook")
-			if !c.o.Source.Attached() && blind == "" {
+			if !s.Attached() && blind == "" {
 				blind = why
 			}
 		}
 	}
-	c.mu.Lock()
-	c.blind = blind
-	c.mu.Unlock()
-	if blind != "" {
-		c.o.Log.Warn().Str("reason", blind).Msg("logs of nested containers cannot be told here")
-		return nil
-	}
-	if err := c.o.Source.SelectAll(c.o.Select.kernel); err != nil {
-		return err
-	}
-	if err := c.o.Source.Adopt(); err != nil {
-		return fmt.Errorf("look for log streams: %w", err)
-	}
-	return nil
+	return blind
 }

@@ -97,21 +97,21 @@ func (c *Collector) apply() error {
 		if c.chosen[b] {
 			continue
 		}
-		if err := c.o.Source.Select(b, bpf.LogSelf|bpf.LogInside); err != nil {
+		if err := c.src.Select(b, bpf.LogSelf|bpf.LogInside); err != nil {
 			return err
 		}
 		c.chosen[b], news = true, true
 	}
 	for b := range c.chosen {
 		if !want[b] { // gone, or named otherwise by now
-			if err := c.o.Source.Select(b, 0); err != nil {
+			if err := c.src.Select(b, 0); err != nil {
 				return err
 			}
 			delete(c.chosen, b)
 		}
 	}
 	if news {
-		return c.o.Source.Adopt()
+		return c.src.Adopt()
 	}
 	return nil
 }

@@ -1,0 +1,264 @@
+package files
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/procfs"
+
+	"github.com/eyas-agent/eyas/bpf"
+	"github.com/eyas-agent/eyas/collectors/identity"
+	"github.com/eyas-agent/eyas/collectors/identity/evidence"
+)
+
+// Bounds and times of one sandbox.
+const (
+	maxRoots    = 8
+	maxFollowed = 4096
+	maxStep     = 1 << 20 // bytes of one file in one turn
+	storesEvery = 2 * time.Second
+	wait        = 3 * time.Second // for whose file it is
+	restAfter   = 2 * time.Second // after the end of a container its monitor may write on
+	lastTurns   = 5 * time.Second // for what is left when the sandbox is gone
+)
+
+// sandbox is what is read below the roots of one sandbox. All but view belongs to the
+// goroutine of run.
+type sandbox struct {
+	src    *Source
+	cancel context.CancelFunc
+
+	mu sync.Mutex
+	v  view
+	// ended: it is gone, and what is left is to be read.
+	ended time.Time
+
+	roots  map[string]*place // by mount namespace
+	files  map[string]*follow
+	stores time.Time // looked for
+	buf    []byte
+}
+
+// place is a root, and the stores that are below it.
+type place struct {
+	root   *evidence.Root
+	stores []*store
+}
+
+type store struct {
+	evidence.LogStore
+	changed, listed time.Time
+}
+
+func (s *sandbox) set(v view, ended time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.v, s.ended = v, ended; !ended.IsZero() {
+		s.stores = time.Time{}
+	}
+}
+
+func (s *sandbox) run(ctx context.Context) {
+	defer s.close()
+	tick := time.NewTicker(s.src.o.Every)
+	defer tick.Stop()
+	for {
+		now := time.Now()
+		s.mu.Lock()
+		v, ended := s.v, s.ended
+		s.mu.Unlock()
+		if ended.IsZero() && now.Sub(s.stores) >= storesEvery {
+			s.stores = now
+			s.look(&v)
+		}
+		s.list(&v, now)
+		if !s.read(ctx, &v, now) || !ended.IsZero() && now.Sub(ended) > lastTurns {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *sandbox) close() {
+	for _, f := range s.files {
+		f.close()
+		s.src.end(f)
+	}
+	for _, p := range s.roots {
+		_ = p.root.Close()
+	}
+}
+
+// look finds the roots, and the stores below them: the sandbox's first process has
+// one, and monitors of containers may live in another mount namespace.
+func (s *sandbox) look(v *view) {
+	var hints []string
+	s.open(v.init)
+	if v.key == "" {
+		s.openPID(os.Getpid()) // which may look where pid 1 is out of reach
+	}
+	for _, all := range v.children {
+		for i := range all {
+			c := &all[i]
+			if c.gone || !evidence.SameProcess(s.src.o.Proc, int(c.init.PID), c.init.Start) {
+				continue
+			}
+			if m, err := evidence.ReadMountinfo(s.src.o.Proc, int(c.init.PID)); err == nil {
+				hints = append(hints, evidence.GraphRoots(strings.NewReader(m))...)
+			}
+			if monitor, ok := parentOf(s.src.o.Proc, int(c.init.PID)); ok {
+				hints = append(hints, evidence.MonitorRoots(s.src.o.Proc, monitor)...)
+				s.openPID(monitor)
+			}
+		}
+	}
+	for _, p := range s.roots {
+		p.find(hints)
+	}
+}
+
+func (s *sandbox) open(k identity.ProcessKey) {
+	if k.PID == 0 || k.Start != 0 && !evidence.SameProcess(s.src.o.Proc, int(k.PID), k.Start) {
+		return
+	}
+	s.openPID(int(k.PID))
+}
+
+func (s *sandbox) openPID(pid int) {
+	ns, err := os.Readlink(filepath.Join(s.src.o.Proc, strconv.Itoa(pid), "ns", "mnt"))
+	if err != nil || s.roots[ns] != nil || len(s.roots) >= maxRoots {
+		return
+	}
+	r, err := evidence.OpenRoot(s.src.o.Proc, pid)
+	if err != nil {
+		return
+	}
+	s.roots[ns] = &place{root: r}
+}
+
+func parentOf(proc string, pid int) (int, bool) {
+	fs, err := procfs.NewFS(proc)
+	if err != nil {
+		return 0, false
+	}
+	p, err := fs.Proc(pid)
+	if err != nil {
+		return 0, false
+	}
+	stat, err := p.Stat()
+	return stat.PPID, err == nil && stat.PPID > 0
+}
+
+// find adds the stores that are new. Those that there were stay: of one that is gone
+// nothing is listed.
+func (p *place) find(hints []string) {
+	known := map[string]bool{}
+	for _, s := range p.stores {
+		known[s.Dir] = true
+	}
+	for _, s := range p.root.LogStores(hints) {
+		if !known[s.Dir] && len(p.stores) < maxRoots*maxRoots {
+			p.stores = append(p.stores, &store{LogStore: s})
+		}
+	}
+}
+
+// list looks for files in stores that changed.
+func (s *sandbox) list(v *view, now time.Time) {
+	for _, p := range s.roots {
+		for _, st := range p.stores {
+			changed, err := p.root.Changed(st.Dir)
+			// Times of directories are coarse: soon after a change there may be another.
+			if err != nil || changed.Equal(st.changed) && (now.Sub(changed) > time.Second || now.Before(changed)) && now.Sub(st.listed) < storesEvery {
+				continue
+			}
+			st.changed, st.listed = changed, now
+			all, err := p.root.LogFiles(st.LogStore, maxFollowed)
+			if err != nil {
+				continue
+			}
+			for _, x := range all {
+				if f := s.files[x.ID]; f != nil {
+					f.seen = now
+				} else if len(s.files) < maxFollowed {
+					s.files[x.ID] = &follow{
+						tail:    tail{root: p.root, path: x.Path, parse: parserOf(x.Format), since: s.src.began},
+						runtime: st.Runtime, id: x.ID, found: now, seen: now, clock: s.src.o.Clock,
+					}
+				}
+			}
+		}
+	}
+}
+
+// read reads what is new, and hands it over. false: nobody takes it any more.
+func (s *sandbox) read(ctx context.Context, v *view, now time.Time) bool {
+	for id, f := range s.files {
+		f.now = now
+		if f.box == (bpf.LogBox{}) && !s.whose(v, f, now) {
+			if f.gone && f.file == nil || now.Sub(f.seen) > time.Minute && f.file == nil {
+				delete(s.files, id) // nobody's, and gone
+			}
+			continue
+		}
+		if s.src.forgotten(f.box) { // it has ended; of what comes now it is found anew
+			f.put(bpf.LogBox{}, 0)
+			f.found = now
+			continue
+		}
+		if _, next := v.find(f.id, s.src.forgotten); next != nil && next.box != f.box {
+			f.next = next
+		}
+		f.fill(now, s.src.o.Rate, s.src.o.Burst)
+		if f.bucket > 0 {
+			n, err := f.step(now, s.buf, min(int(f.bucket), maxStep), f)
+			f.bucket -= float64(n)
+			s.src.failed(err)
+		}
+		if !s.src.send(ctx, f, f.bucket > 0 && f.rests(now, restAfter)) {
+			return false
+		}
+	}
+	return true
+}
+
+// whose finds the container that a file is of. Until it is known the file is held, not
+// read.
+func (s *sandbox) whose(v *view, f *follow, now time.Time) bool {
+	if found, next := v.find(f.id, s.src.forgotten); found != nil {
+		if !s.src.claim(f, found.box, found.selected) {
+			return false
+		}
+		f.next = next
+		return true
+	}
+	waits := now.Sub(f.found)
+	if f.file == nil && (!f.begun || waits <= wait) {
+		if _, err := f.open(now); err != nil {
+			s.src.failed(err)
+		}
+	}
+	if f.file == nil || waits <= wait {
+		return false
+	}
+	if f.old || v.known[f.id] || v.inside == 0 || f.size == 0 && !f.grows() {
+		f.close() // old, somebody else's, not to be told, or empty
+		return false
+	}
+	return s.src.adopt(f, v)
+}
+
+// grows reports whether there is anything in a file that is held.
+func (t *tail) grows() bool {
+	s, err := t.file.Stat()
+	return err == nil && s.Size() > 0
+}
