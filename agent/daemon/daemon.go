@@ -135,6 +135,9 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	}
 	closers = append(closers, deep.close)
 	deep.answer(ask)
+	if plugin != nil && deep.logs != nil {
+		plugin.ChooseLogs(deep.logs.lines)
+	}
 	health := func() api.Health { return readHealth(deep.hooks(monitor), t, plugin, c.ReconcileInterval, boundary) }
 	checks := doctor.NewCollector(doctor.NewNode(doctor.NodeOptions{
 		Proc: c.ProcRoot, StateDir: c.StateDir, Kubelet: c.KubeletRoot,

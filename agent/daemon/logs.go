@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -20,8 +21,8 @@ import (
 
 // logFamily is what tells what containers write.
 type logFamily struct {
-	hooks  *bpf.LogMonitor // nil: there are none
-	files  *files.Source   // nil: likewise
+	hooks  atomic.Pointer[bpf.LogMonitor] // nil: there are none, or not yet
+	files  *files.Source                  // nil: likewise
 	lines  *logs.Collector
 	output *logs.JSONLines // may be nil
 	file   *os.File        // may be nil
@@ -60,7 +61,7 @@ func openLogs(c Config, version string, t *tracker.Tracker, node identity.Node, 
 	if f.output != nil {
 		o.Sinks = append(o.Sinks, f.output)
 	}
-	if f.otlp, err = openOTLP(c, version, node.Name, log.With().Str("room", "otlp").Logger()); err != nil {
+	if f.otlp, err = openOTLP(c, version, node.Name, f.pod, log.With().Str("room", "otlp").Logger()); err != nil {
 		return nil, errors.Join(err, f.close())
 	}
 	if f.otlp != nil {
@@ -72,14 +73,16 @@ func openLogs(c Config, version string, t *tracker.Tracker, node identity.Node, 
 
 // sources opens what lines may come from.
 func (f *logFamily) sources(c Config, o *logs.Options, t *tracker.Tracker) {
-	o.Blind = "logs-source is files"
-	if c.LogsSource != "files" {
-		hooks, err := bpf.OpenLogs(bpf.LogOptions{RingBytes: uint32(c.LogsRing), Rate: uint64(c.LogsRate), Burst: uint64(c.LogsBurst)})
-		if err == nil {
-			f.hooks, o.Source = hooks, hooks
-		} else {
-			o.Blind = err.Error()
+	o.Open = func() (logs.Source, error) {
+		if c.LogsSource == "files" {
+			return nil, errors.New("logs-source is files")
 		}
+		hooks, err := bpf.OpenLogs(bpf.LogOptions{RingBytes: uint32(c.LogsRing), Rate: uint64(c.LogsRate), Burst: uint64(c.LogsBurst)})
+		if err != nil {
+			return nil, err
+		}
+		f.hooks.Store(hooks)
+		return hooks, nil
 	}
 	if c.LogsSource != "kernel" {
 		f.files = files.New(files.Options{
@@ -87,6 +90,36 @@ func (f *logFamily) sources(c Config, o *logs.Options, t *tracker.Tracker) {
 		})
 		o.Files = f.files
 	}
+}
+
+// Hooks are those of the programs, once they are wanted.
+func (f *logFamily) Hooks() []bpf.Hook {
+	if h := f.hooks.Load(); h != nil {
+		return h.Hooks()
+	}
+	return nil
+}
+
+// Entries are the containers whose streams are known.
+func (f *logFamily) Entries() (int, error) {
+	if h := f.hooks.Load(); h != nil {
+		return h.Entries()
+	}
+	return 0, nil
+}
+
+// Capacity is how many there may be.
+func (f *logFamily) Capacity() int {
+	if h := f.hooks.Load(); h != nil {
+		return h.Capacity()
+	}
+	return 0
+}
+
+// pod says of which pod the lines of a container are.
+func (f *logFamily) pod(_, containerID string) otlp.Pod {
+	p, _ := f.lines.PodOf(containerID)
+	return otlp.Pod{Namespace: p.Namespace, Name: p.Name, Container: p.Container}
 }
 
 // run begins after the first snapshot: lines are of containers that the table knows.
@@ -126,8 +159,8 @@ func (f *logFamily) collectors() []prometheus.Collector {
 
 func (f *logFamily) close() error {
 	var err error
-	if f.hooks != nil {
-		err = f.hooks.Close()
+	if h := f.hooks.Load(); h != nil {
+		err = h.Close()
 	}
 	if f.files != nil {
 		err = errors.Join(err, f.files.Close())

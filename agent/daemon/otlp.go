@@ -32,13 +32,13 @@ func (c *Config) receiver() bool {
 }
 
 // openOTLP returns nil where there is no receiver.
-func openOTLP(c Config, version, node string, log zerolog.Logger) (*otlp.Exporter, error) {
+func openOTLP(c Config, version, node string, pod func(podUID, containerID string) otlp.Pod, log zerolog.Logger) (*otlp.Exporter, error) {
 	if !c.receiver() {
 		return nil, nil
 	}
 	o := otlp.Options{
 		Protocol: c.OTLPProtocol, Endpoint: c.OTLPEndpoint, Insecure: c.OTLPInsecure, CA: c.OTLPCA, Cert: c.OTLPCert, Key: c.OTLPKey,
-		QueueBytes: c.OTLPQueue, Version: version, Node: node, Log: log,
+		QueueBytes: c.OTLPQueue, Version: version, Node: node, Pod: pod, Log: log,
 	}
 	if c.OTLPDisk > 0 {
 		o.DiskDir, o.DiskBytes = filepath.Join(c.StateDir, "otlp"), c.OTLPDisk

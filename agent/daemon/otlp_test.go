@@ -37,7 +37,7 @@ func TestOTLP(t *testing.T) {
 			if tc.set != nil {
 				tc.set(&c)
 			}
-			e, err := openOTLP(c, "v0", "node", zerolog.Nop())
+			e, err := openOTLP(c, "v0", "node", nil, zerolog.Nop())
 			if tc.says != "" {
 				if err == nil || !strings.Contains(err.Error(), tc.says) {
 					t.Fatalf("%v, want %q in it", err, tc.says)

@@ -73,8 +73,8 @@ func (a *trampolines) more() map[string]self.Hooked {
 	if a.denialHooks != nil {
 		more["denials"] = a.denialHooks
 	}
-	if a.logs != nil && a.logs.hooks != nil {
-		more["logs"] = a.logs.hooks
+	if a.logs != nil {
+		more["logs"] = a.logs
 	}
 	return more
 }

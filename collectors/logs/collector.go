@@ -54,9 +54,8 @@ type Sink interface {
 
 // Options of a Collector.
 type Options struct {
-	Source    Source // nil: there is none here, for the reason Blind
-	Blind     string
-	Files     Source // instead of it, if no line comes from it; may be nil
+	Open      func() (Source, error) // the kernel's telling, once it is wanted
+	Files     Source                 // instead of it, if it cannot be; may be nil
 	Table     Table
 	Clock     identity.Clock
 	Node      identity.Node
@@ -104,14 +103,20 @@ type Collector struct {
 	via    identity.LogWay // which
 	store  *store
 	boxes  map[bpf.LogBox]*box
-	chosen map[bpf.LogBox]bool
+	choose sync.Mutex // guards chosen
+	chosen map[bpf.LogBox]bpf.LogSelection
 	batch  []raw
 	read   int // bytes of records in the batch
 	held   int // bytes of beginnings of lines
 
+	asked    sync.Once
+	ask      chan struct{} // closed when a pod has asked for its logs
+	attached chan struct{} // closed when there is a source, or it is known that there is none
+
 	mu     sync.Mutex // guards what follows
 	blind  string     // why nothing is told
 	way    Way
+	pods   map[string]Pod // by the runtime's id of their container
 	totals totals
 }
 
@@ -131,10 +136,14 @@ func New(o Options) *Collector {
 	if o.Tick <= 0 {
 		o.Tick = 100 * time.Millisecond
 	}
-	return &Collector{
-		o: o, store: newStore(o.Keep, o.KeepAll), boxes: map[bpf.LogBox]*box{}, chosen: map[bpf.LogBox]bool{},
-		blind: "the programs are not attached yet", totals: newTotals(o.MaxNested),
+	c := &Collector{
+		o: o, store: newStore(o.Keep, o.KeepAll), boxes: map[bpf.LogBox]*box{}, chosen: map[bpf.LogBox]bpf.LogSelection{},
+		ask: make(chan struct{}), attached: make(chan struct{}), pods: map[string]Pod{}, blind: "no pod has asked for it yet, by the annotation " + Annotation, totals: newTotals(o.MaxNested),
 	}
+	if !o.Select.waits() {
+		c.blind = "the programs are not attached yet"
+	}
+	return c
 }
 
 // Blind says why nothing is told here; "" if something is.
@@ -163,10 +172,19 @@ func (c *Collector) Lines(q Query) ([]identity.LogLine, uint64, <-chan struct{})
 	return c.store.lines(q)
 }
 
-// Run attaches the programs and takes over what they tell, until ctx ends. Where they
+// Run attaches the programs, once somebody's logs are wanted, and takes over what they tell, until ctx ends. Where they
 // cannot be attached it says so, once, and returns.
 func (c *Collector) Run(ctx context.Context) error {
-	if err := c.attach(); err != nil {
+	if c.o.Select.waits() {
+		select {
+		case <-c.ask:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	err := c.attach()
+	close(c.attached)
+	if err != nil {
 		return err
 	}
 	if c.Blind() != "" {
@@ -208,7 +226,6 @@ func (c *Collector) Run(ctx context.Context) error {
 func (c *Collector) attach() error {
 	why := c.attachKernel()
 	w := Way{Via: identity.LogKernel}
-	c.src = c.o.Source
 	if why != "" {
 		w, c.src = Way{Why: why}, c.o.Files
 	}
@@ -240,10 +257,11 @@ func (c *Collector) attach() error {
 
 // attachKernel says why the kernel tells nothing, "" if it does.
 func (c *Collector) attachKernel() (blind string) {
-	s := c.o.Source
-	if s == nil {
-		return c.o.Blind
+	s, err := c.o.Open()
+	if err != nil {
+		return err.Error()
 	}
+	c.src = s
 	s.Attach()
 	if s.Attached() {
 		s.SelfTest(c.o.Drive)

@@ -250,7 +250,7 @@ func (s *sandbox) whose(v *view, f *follow, now time.Time) bool {
 	if f.file == nil || waits <= wait {
 		return false
 	}
-	if f.old || v.known[f.id] || v.inside == 0 || f.size == 0 && !f.grows() {
+	if f.old || v.known[f.id] || v.known[f.id[:12]] || v.inside == 0 || f.size == 0 && !f.grows() {
 		f.close() // old, somebody else's, not to be told, or empty
 		return false
 	}
