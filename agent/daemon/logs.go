@@ -9,7 +9,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/eyas-agent/eyas/bpf"
 	"github.com/eyas-agent/eyas/collectors/identity"
@@ -92,36 +91,6 @@ func (f *logFamily) sources(c Config, o *logs.Options, t *tracker.Tracker) {
 	}
 }
 
-// Hooks are those of the programs, once they are wanted.
-func (f *logFamily) Hooks() []bpf.Hook {
-	if h := f.hooks.Load(); h != nil {
-		return h.Hooks()
-	}
-	return nil
-}
-
-// Entries are the containers whose streams are known.
-func (f *logFamily) Entries() (int, error) {
-	if h := f.hooks.Load(); h != nil {
-		return h.Entries()
-	}
-	return 0, nil
-}
-
-// Capacity is how many there may be.
-func (f *logFamily) Capacity() int {
-	if h := f.hooks.Load(); h != nil {
-		return h.Capacity()
-	}
-	return 0
-}
-
-// pod says of which pod the lines of a container are.
-func (f *logFamily) pod(_, containerID string) otlp.Pod {
-	p, _ := f.lines.PodOf(containerID)
-	return otlp.Pod{Namespace: p.Namespace, Name: p.Name, Container: p.Container}
-}
-
 // run begins after the first snapshot: lines are of containers that the table knows.
 func (f *logFamily) run(ctx context.Context, ready <-chan struct{}) error {
 	select {
@@ -172,36 +141,4 @@ func (f *logFamily) close() error {
 		err = errors.Join(err, f.file.Close())
 	}
 	return err
-}
-
-func logSelection(s string) error {
-	_, err := logs.ParseSelection(s)
-	return err
-}
-
-func outputFile(s string) error {
-	if s == "" || s == "-" {
-		return nil
-	}
-	return absolute(s)
-}
-
-const maxRedact = 64
-
-func (f *file) redaction(v *yaml.Node) ([]string, error) {
-	if v.Kind != yaml.SequenceNode || len(v.Content) > maxRedact {
-		return nil, f.errorf(v, "key %q: want a list of at most %d regular expressions (RE2)", keyRedact, maxRedact)
-	}
-	all := []string{}
-	for i, x := range v.Content {
-		err := f.scalar(fmt.Sprintf("%s[%d]", keyRedact, i), x, func(s string) error {
-			all = append(all, s)
-			_, err := logs.ParseRedaction([]string{s})
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
 }

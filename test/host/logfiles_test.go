@@ -29,7 +29,7 @@ func TestLogFiles(t *testing.T) {
 	outerName := "outer-" + w.number
 	podman := call{w, 0, w.podman(0)}
 	w.load(0)
-	podman.run(w.sandbox(outerName, "exec sleep 73001")...)
+	podman.run(w.sandbox(outerName, "mkdir -m 700 /home/dev && chown dev:dev /home/dev && exec sleep 73001")...)
 	inside := call{w, 0, append(w.podman(0), "exec", "--user", "dev", "--env", "HOME=/home/dev", "--env", "XDG_RUNTIME_DIR=/run/dev", outerName,
 		"podman", "--storage-driver", "vfs", "--runtime", runtime())}
 	inside.run("load", "--quiet", "--input", "/image.tar")
@@ -87,4 +87,5 @@ func TestLogFiles(t *testing.T) {
 	if code != 0 || !strings.Contains(stdout, strconv.Itoa(2*lines)) {
 		t.Errorf("eyas logs: %d %s %.300s", code, stderr, stdout)
 	}
+	podman.remove(outerName)
 }
