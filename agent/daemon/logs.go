@@ -24,7 +24,7 @@ type logFamily struct {
 	files  *files.Source                  // nil: likewise
 	lines  *logs.Collector
 	output *logs.JSONLines // may be nil
-	file   *os.File        // may be nil
+	file   *logs.File      // may be nil
 	otlp   *otlp.Exporter  // may be nil
 }
 
@@ -52,7 +52,7 @@ func openLogs(c Config, version string, t *tracker.Tracker, node identity.Node, 
 	case "-":
 		f.output = logs.NewJSONLines(os.Stdout, log)
 	default:
-		if f.file, err = os.OpenFile(c.LogsOutput, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600); err != nil {
+		if f.file, err = logs.OpenFile(c.LogsOutput); err != nil {
 			return nil, errors.Join(fmt.Errorf("open logs-output: %w: choose another file", err), f.close())
 		}
 		f.output = logs.NewJSONLines(f.file, log)
