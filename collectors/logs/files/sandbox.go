@@ -13,6 +13,7 @@ import (
 const (
 	maxRoots    = 8
 	maxFollowed = 4096
+	maxOpen     = 256     // files at once
 	maxStep     = 1 << 20 // bytes of one file in one turn
 	storesEvery = 2 * time.Second
 	wait        = 3 * time.Second // for whose file it is
@@ -34,7 +35,7 @@ type sandbox struct {
 	roots  map[string]*place // by mount namespace
 	files  map[string]*follow
 	stores time.Time // looked for
-	buf    []byte
+	held   int       // files that are open
 }
 
 // place is a root, and the stores that are below it.
@@ -86,6 +87,7 @@ func (s *sandbox) close() {
 		f.close()
 		s.src.end(f)
 	}
+	s.src.opened.Add(int64(-s.held))
 	for _, p := range s.roots {
 		_ = p.root.Close()
 	}
@@ -121,33 +123,62 @@ func (s *sandbox) list(v *view, now time.Time) {
 
 // read reads what is new, and hands it over. false: nobody takes it any more.
 func (s *sandbox) read(ctx context.Context, v *view, now time.Time) bool {
+	if len(s.files) == 0 {
+		return true
+	}
+	buf := s.src.bufs.Get().(*[maxLine]byte)
+	defer s.src.bufs.Put(buf)
 	for id, f := range s.files {
-		f.now = now
-		if f.box == (bpf.LogBox{}) && !s.whose(v, f, now) {
-			if f.gone && f.file == nil || now.Sub(f.seen) > time.Minute && f.file == nil {
-				delete(s.files, id) // nobody's, and gone
-			}
+		before := f.file != nil
+		// A sandbox can make any number of files.
+		if !before && (s.held >= maxOpen || s.src.opened.Load() >= maxOpenAll) {
 			continue
 		}
-		if s.src.forgotten(f.box) { // it has ended; of what comes now it is found anew
-			f.put(bpf.LogBox{}, 0)
-			f.found = now
-			continue
-		}
-		if _, next := v.find(f.id, s.src.forgotten); next != nil && next.box != f.box {
-			f.next = next
-		}
-		f.fill(now, s.src.o.Rate, s.src.o.Burst)
-		if f.bucket > 0 {
-			n, err := f.step(now, s.buf, min(int(f.bucket), maxStep), f)
-			f.bucket -= float64(n)
-			s.src.failed(err)
-		}
-		if !s.src.send(ctx, f, f.bucket > 0 && f.rests(now, restAfter)) {
+		goes := s.one(ctx, v, f, buf[:], now)
+		s.hold(before, f.file != nil)
+		if !goes {
 			return false
+		}
+		if f.file == nil && f.box == (bpf.LogBox{}) && (f.gone || now.Sub(f.seen) > time.Minute) {
+			delete(s.files, id) // nobody's, and gone
 		}
 	}
 	return true
+}
+
+// hold counts the files that are open.
+func (s *sandbox) hold(before, after bool) {
+	switch {
+	case after && !before:
+		s.held++
+		s.src.opened.Add(1)
+	case before && !after:
+		s.held--
+		s.src.opened.Add(-1)
+	}
+}
+
+// one reads what is new in a file. false: nobody takes it any more.
+func (s *sandbox) one(ctx context.Context, v *view, f *follow, buf []byte, now time.Time) bool {
+	f.now = now
+	if f.box == (bpf.LogBox{}) && !s.whose(v, f, now) {
+		return true
+	}
+	if s.src.forgotten(f.box) { // it has ended; of what comes now it is found anew
+		f.put(bpf.LogBox{}, 0)
+		f.found = now
+		return true
+	}
+	if _, next := v.find(f.id, s.src.forgotten); next != nil && next.box != f.box {
+		f.next = next
+	}
+	f.fill(now, s.src.o.Rate, s.src.o.Burst)
+	if f.bucket > 0 {
+		n, err := f.step(now, buf, min(int(f.bucket), maxStep), f)
+		f.bucket -= float64(n)
+		s.src.failed(err)
+	}
+	return s.src.send(ctx, f, f.bucket > 0 && f.rests(now, restAfter))
 }
 
 // whose finds the container that a file is of. Until it is known the file is held, not
@@ -157,27 +188,25 @@ func (s *sandbox) whose(v *view, f *follow, now time.Time) bool {
 		if !s.src.claim(f, found.box, found.selected) {
 			return false
 		}
-		f.next = next
+		f.next, f.size = next, -1 // to be looked at, though it was refused before
 		return true
 	}
 	waits := now.Sub(f.found)
-	if f.file == nil && (!f.begun || waits <= wait) {
-		if _, err := f.open(now); err != nil {
-			s.src.failed(err)
-		}
+	if f.file == nil {
+		_, err := f.open(now) // does nothing if it is as it was
+		s.src.failed(err)
 	}
 	if f.file == nil || waits <= wait {
 		return false
 	}
-	if f.old || v.known[f.id] || v.known[f.id[:12]] || v.inside == 0 || f.size == 0 && !f.grows() {
-		f.close() // old, somebody else's, not to be told, or empty
+	size := int64(0)
+	if info, err := f.file.Stat(); err == nil {
+		size = info.Size()
+	}
+	if v.known[f.id] || v.known[f.id[:12]] || v.inside == 0 || size <= f.pos || !s.src.adopt(f, v) {
+		f.size = size
+		f.close() // somebody else's, not to be told, or nothing is new
 		return false
 	}
-	return s.src.adopt(f, v)
-}
-
-// grows reports whether there is anything in a file that is held.
-func (t *tail) grows() bool {
-	s, err := t.file.Stat()
-	return err == nil && s.Size() > 0
+	return true
 }

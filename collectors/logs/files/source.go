@@ -34,6 +34,8 @@ type Options struct {
 const (
 	maxSandboxes = 1024
 	maxUnseen    = 4096
+	maxUnseenOf  = 512 // in one sandbox
+	maxOpenAll   = 4096
 	maxForgotten = 4096
 	viewEvery    = 500 * time.Millisecond
 )
@@ -57,6 +59,8 @@ type Source struct {
 	viewed  time.Time
 	boxes   map[string]*sandbox // Read's
 	errors  atomic.Uint64
+	opened  atomic.Int64 // files
+	bufs    sync.Pool    // of *[maxLine]byte
 
 	mu      sync.Mutex // guards what follows
 	all     bpf.LogSelection
@@ -85,6 +89,7 @@ func New(o Options) *Source {
 		chosen: map[bpf.LogBox]bpf.LogSelection{}, streams: map[bpf.LogBox][]bpf.LogStream{}, resting: map[bpf.LogBox]bool{},
 		past: map[bpf.LogBox]bool{}, unseen: map[bpf.LogBox]Unseen{}, claimed: map[bpf.LogBox]*follow{},
 	}
+	s.bufs.New = func() any { return new([maxLine]byte) }
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }

@@ -85,7 +85,7 @@ func (s *Source) start(views map[string]*view, now time.Time) {
 			if len(s.boxes) >= maxSandboxes {
 				continue
 			}
-			b = &sandbox{src: s, v: *v, roots: map[string]*place{}, files: map[string]*follow{}, buf: make([]byte, maxLine)}
+			b = &sandbox{src: s, v: *v, roots: map[string]*place{}, files: map[string]*follow{}}
 			var ctx context.Context
 			ctx, b.cancel = context.WithCancel(s.ctx)
 			s.boxes[key] = b
@@ -178,7 +178,13 @@ func (s *Source) adopt(f *follow, v *view) bool {
 		}
 	}
 	s.mu.Lock()
-	if len(s.unseen) >= maxUnseen {
+	of := 0
+	for _, u := range s.unseen {
+		if u.Parent == v.pidns {
+			of++
+		}
+	}
+	if len(s.unseen) >= maxUnseen || of >= maxUnseenOf {
 		s.mu.Unlock()
 		return false
 	}
