@@ -24,6 +24,23 @@ const (
 	LogInside = LogSelection(logsEyasLogSelectEYAS_LOG_INSIDE) // of those inside, however deep
 )
 
+// What goes with them: a stream that is not told, or nothing at all, neither of the
+// container nor of those inside it, whatever is said of others.
+const (
+	LogNoStdout = LogSelection(logsEyasLogSelectEYAS_LOG_NO_STDOUT)
+	LogNoStderr = LogSelection(logsEyasLogSelectEYAS_LOG_NO_STDERR)
+	LogNone     = LogSelection(logsEyasLogSelectEYAS_LOG_NONE)
+)
+
+// Tells reports whether a stream is told.
+func (s LogSelection) Tells(fd uint32) bool {
+	no := LogNoStdout
+	if fd == LogStderr {
+		no = LogNoStderr
+	}
+	return s&no == 0
+}
+
 // LogStdout and LogStderr are the values of a Log's FD.
 const (
 	LogStdout = uint32(logsEyasLogFdEYAS_LOG_STDOUT)

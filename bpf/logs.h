@@ -22,6 +22,9 @@ enum eyas_log_fd {
 enum eyas_log_select {
 	EYAS_LOG_SELF = 1,
 	EYAS_LOG_INSIDE = 2, /* of those inside, however deep */
+	EYAS_LOG_NO_STDOUT = 4, /* but not this stream */
+	EYAS_LOG_NO_STDERR = 8,
+	EYAS_LOG_NONE = 16, /* neither of it nor of those inside, whatever else is said */
 };
 
 /* A pid namespace for good: inums are recycled. */

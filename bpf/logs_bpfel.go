@@ -71,8 +71,11 @@ type logsEyasLogRecord struct {
 type logsEyasLogSelect uint32
 
 const (
-	logsEyasLogSelectEYAS_LOG_SELF   logsEyasLogSelect = 1
-	logsEyasLogSelectEYAS_LOG_INSIDE logsEyasLogSelect = 2
+	logsEyasLogSelectEYAS_LOG_SELF      logsEyasLogSelect = 1
+	logsEyasLogSelectEYAS_LOG_INSIDE    logsEyasLogSelect = 2
+	logsEyasLogSelectEYAS_LOG_NO_STDOUT logsEyasLogSelect = 4
+	logsEyasLogSelectEYAS_LOG_NO_STDERR logsEyasLogSelect = 8
+	logsEyasLogSelectEYAS_LOG_NONE      logsEyasLogSelect = 16
 )
 
 type logsEyasLogStream struct {

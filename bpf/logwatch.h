@@ -39,7 +39,7 @@ static __always_inline void box_of(struct pid_namespace *ns, struct eyas_log_box
 struct walk {
 	struct pid_namespace *ns;
 	__u32 want; /* of the next one */
-	bool found;
+	__u32 found; /* what is said of the nearest one that anything is said of */
 };
 
 static long selects(__u32 i, void *data)
@@ -53,8 +53,8 @@ static long selects(__u32 i, void *data)
 		return 1;
 	box_of(ns, &box);
 	flags = bpf_map_lookup_elem(&log_selected, &box);
-	if (flags && *flags & w->want) {
-		w->found = true;
+	if (flags && *flags & (w->want | EYAS_LOG_NONE)) {
+		w->found = *flags;
 		return 1;
 	}
 	w->want = EYAS_LOG_INSIDE;
@@ -62,15 +62,18 @@ static long selects(__u32 i, void *data)
 	return 0;
 }
 
-/* Whether the container with this pid namespace is to be told of. */
-static __always_inline bool selected(struct pid_namespace *ns)
+/* What is to be told of the container with this pid namespace, 0: nothing. What is said
+ * of it, or of one around it, comes before what is said of all. */
+static __always_inline __u32 selected(struct pid_namespace *ns)
 {
 	struct walk w = {.ns = ns, .want = EYAS_LOG_SELF};
 
-	if (everything & (BPF_CORE_READ(ns, level) > 1 ? EYAS_LOG_INSIDE : EYAS_LOG_SELF))
-		return true;
 	bpf_loop(EYAS_PID_LEVELS, selects, &w, 0);
-	return w.found;
+	if (w.found)
+		return w.found & EYAS_LOG_NONE ? 0 : w.found;
+	if (everything & (BPF_CORE_READ(ns, level) > 1 ? EYAS_LOG_INSIDE : EYAS_LOG_SELF))
+		return everything;
+	return 0;
 }
 
 /* Notes a descriptor of a container's first process, if it is a stream. */
@@ -119,6 +122,7 @@ static __noinline int watch(struct task_struct *task, __u32 program)
 	struct files_struct *files;
 	struct eyas_log_key key = {};
 	struct pid_namespace *ns;
+	__u32 what;
 	__u64 full = 0;
 
 	if (!pid || pid->level == 0)
@@ -126,7 +130,8 @@ static __noinline int watch(struct task_struct *task, __u32 program)
 	ns = innermost(pid);
 	if (!ns || BPF_CORE_READ(ns, child_reaper, tgid) != task->tgid)
 		return 0;
-	if (!selected(ns))
+	what = selected(ns);
+	if (!what)
 		return 0;
 	files = ((struct task_struct___files *)leader)->files;
 	if (!files)
@@ -138,8 +143,10 @@ static __noinline int watch(struct task_struct *task, __u32 program)
 		ADD(lost[program], 1);
 		return 0;
 	}
-	note(files->fdt, EYAS_LOG_STDOUT, &key, program);
-	note(files->fdt, EYAS_LOG_STDERR, &key, program);
+	if (!(what & EYAS_LOG_NO_STDOUT))
+		note(files->fdt, EYAS_LOG_STDOUT, &key, program);
+	if (!(what & EYAS_LOG_NO_STDERR))
+		note(files->fdt, EYAS_LOG_STDERR, &key, program);
 	return 0;
 }
 

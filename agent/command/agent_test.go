@@ -20,7 +20,7 @@ func TestResolve(t *testing.T) {
 	every := daemon.Config{
 		StateDir: "/s", Socket: "/x.sock", Listen: "", LogLevel: "warn", HistoryMaxAge: 48 * time.Hour, HistoryMaxBytes: 64 << 20,
 		ReconcileInterval: 2 * time.Second, RingBytes: 1 << 20, BPFStats: false, MaxNestedSeries: 7,
-		Logs: "nested", LogsOutput: "-", LogsRate: 2 << 20, LogsBurst: 3 << 20, LogsRing: 1 << 20,
+		Logs: "nested", LogsSource: "kernel", LogsOutput: "-", LogsRate: 2 << 20, LogsBurst: 3 << 20, LogsRing: 1 << 20,
 		Nice: 3, ProcRoot: "/host/proc",
 		NRI: "off", NRISocket: "/n.sock", DefaultProfile: "build", KubeletRoot: "/k", Kube: "off", Kubeconfig: "/kc", NodeName: "n1",
 		SubidRange: subid.Range{Start: 65536, Count: 65536}, SubidQuarantine: time.Hour, Profiles: nri.Profiles(),
@@ -51,7 +51,7 @@ func TestResolve(t *testing.T) {
 		"file":      {"", file, some},
 		"flags win": {"--listen= --nice=-20", file, flags},
 		"every flag": {"--state-dir /s --socket /x.sock --listen= --log-level warn --history-max-age 2d --history-max-bytes 64MiB --reconcile-interval 2s " +
-			"--ring-bytes 1m --bpf-stats=false --denials=false --logs nested --logs-output - --logs-rate 2m --logs-burst 3m --logs-ring-bytes 1m --otlp-endpoint otel:4318 --otlp-protocol grpc --otlp-insecure=true --otlp-ca /ca --otlp-cert /cert --otlp-key /key --otlp-queue-bytes 1m --otlp-disk-bytes 8m --max-nested-series 7 --nice 3 --proc-root /host/proc --nri off --nri-socket /n.sock " +
+			"--ring-bytes 1m --bpf-stats=false --denials=false --logs nested --logs-source kernel --logs-output - --logs-rate 2m --logs-burst 3m --logs-ring-bytes 1m --otlp-endpoint otel:4318 --otlp-protocol grpc --otlp-insecure=true --otlp-ca /ca --otlp-cert /cert --otlp-key /key --otlp-queue-bytes 1m --otlp-disk-bytes 8m --max-nested-series 7 --nice 3 --proc-root /host/proc --nri off --nri-socket /n.sock " +
 			"--sandbox-default-profile build --kubelet-root /k --kube off --kubeconfig /kc --node-name n1 --subid-range 65536:65536 --subid-quarantine 1h", "", every},
 		"a flag chooses the file's profile": {"--sandbox-default-profile ci", profiles, own},
 	} {

@@ -71,7 +71,11 @@ func (k *client) printLine(l identity.LogAnswer) error {
 		if len(l.PIDs) > 1 {
 			pids = fmt.Sprintf(" (inside %d)", l.PIDs[len(l.PIDs)-1])
 		}
-		head += fmt.Sprintf("%s pid %d%s uid %d (inside %s) ", Escape(l.Comm), l.PID, pids, l.UID, idText(l.InnerUID))
+		if l.Via == identity.LogFile {
+			head += "from a file "
+		} else {
+			head += fmt.Sprintf("%s pid %d%s uid %d (inside %s) ", Escape(l.Comm), l.PID, pids, l.UID, idText(l.InnerUID))
+		}
 	}
 	if l.DroppedBytes > 0 || l.DroppedRecords > 0 {
 		if _, err := fmt.Fprintf(w, "%s-- %d bytes of %d writes are missing here: the container wrote too fast --\n", head, l.DroppedBytes, l.DroppedRecords); err != nil {

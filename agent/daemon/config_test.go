@@ -24,7 +24,7 @@ func TestLoad(t *testing.T) {
 		Namespaces: map[string]string{"team-a": "dev"}, Handlers: map[string]string{"nested": "build"},
 	}
 	every.Profiles[0].Size = 131072
-	every.Logs, every.LogsOutput, every.LogsRate, every.LogsBurst, every.LogsRing = "web/*,db", "/l", 2<<20, 3<<20, 1<<20
+	every.Logs, every.LogsSource, every.LogsOutput, every.LogsRate, every.LogsBurst, every.LogsRing = "web/*,db", "files", "/l", 2<<20, 3<<20, 1<<20
 	every.LogsRedact = []string{"a+", "b"}
 	every.OTLPEndpoint, every.OTLPProtocol, every.OTLPInsecure = "otel:4318", "http/protobuf", true
 	every.OTLPCA, every.OTLPCert, every.OTLPKey, every.OTLPQueue, every.OTLPDisk = "/ca", "/cert", "/key", 1<<20, 8<<20
@@ -53,6 +53,7 @@ ring-bytes: 1048576
 bpf-stats: false
 denials: false
 logs: "web/*,db"
+logs-source: files
 logs-output: /l
 logs-rate: 2MiB
 logs-burst: 3MiB
@@ -129,7 +130,7 @@ func TestLoadErrors(t *testing.T) {
 		"subid-range: 0:65536":         `the first block holds the host's own ids`,
 		"subid-range: 65536:65537":     `start and count must be multiples of 65536, got "65536:65537"`,
 		"subid-quarantine: 0s":         `want a duration of at least 1s`,
-		"logs: web//db":                `line 1: key "logs": want none, nested, all, or patterns of chains`,
+		"logs: web//db":                `line 1: key "logs": want none, annotated, nested, all, or rules`,
 		"logs-output: l":               `want an absolute path, got "l"`,
 		"logs-redact: x":               `line 1: key "logs-redact": want a list of at most 64`,
 		"logs-redact: [a, (]":          `want a regular expression (RE2)`,

@@ -141,7 +141,10 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	}
 	closers = append(closers, deep.close)
 	deep.answer(ask)
-	health := func() api.Health { return readHealth(deep.hooks(monitor), t, plugin, c.ReconcileInterval, boundary) }
+	deep.chooseLogs(plugin)
+	health := func() api.Health {
+		return deep.logWay(readHealth(deep.hooks(monitor), t, plugin, c.ReconcileInterval, boundary))
+	}
 	checks := doctor.NewCollector(doctor.NewNode(doctor.NodeOptions{
 		Proc: c.ProcRoot, StateDir: c.StateDir, Kubelet: c.KubeletRoot,
 		Agent: func(context.Context) (api.Health, error) { return health(), nil },

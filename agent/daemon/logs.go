@@ -5,24 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/eyas-agent/eyas/bpf"
 	"github.com/eyas-agent/eyas/collectors/identity"
 	"github.com/eyas-agent/eyas/collectors/logs"
+	"github.com/eyas-agent/eyas/collectors/logs/files"
 	"github.com/eyas-agent/eyas/collectors/tracker"
 	"github.com/eyas-agent/eyas/exporter/otlp"
 )
 
 // logFamily is what tells what containers write.
 type logFamily struct {
-	hooks  *bpf.LogMonitor
+	hooks  atomic.Pointer[bpf.LogMonitor] // nil: there are none, or not yet
+	files  *files.Source                  // nil: likewise
 	lines  *logs.Collector
 	output *logs.JSONLines // may be nil
-	file   *os.File        // may be nil
+	file   *logs.File      // may be nil
 	otlp   *otlp.Exporter  // may be nil
 }
 
@@ -39,23 +41,19 @@ func openLogs(c Config, version string, t *tracker.Tracker, node identity.Node, 
 	if err != nil {
 		return nil, fmt.Errorf("key %q: %w", keyRedact, err)
 	}
-	hooks, err := bpf.OpenLogs(bpf.LogOptions{RingBytes: uint32(c.LogsRing), Rate: uint64(c.LogsRate), Burst: uint64(c.LogsBurst)})
-	if err != nil {
-		log.Error().Err(err).Msg("logs of nested containers cannot be told here")
-		return nil, nil
-	}
-	f := &logFamily{hooks: hooks}
+	f := &logFamily{}
 	o := logs.Options{
-		Source: hooks, Table: t, Clock: clock, Node: node, Select: chosen, Redact: redact, MaxNested: c.MaxNestedSeries,
+		Table: t, Clock: clock, Node: node, Select: chosen, Redact: redact, MaxNested: c.MaxNestedSeries,
 		Drive: logs.Drive(driveProcess), Log: log,
 	}
+	f.sources(c, &o, t)
 	switch c.LogsOutput {
 	case "":
 	case "-":
 		f.output = logs.NewJSONLines(os.Stdout, log)
 	default:
-		if f.file, err = os.OpenFile(c.LogsOutput, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600); err != nil {
-			return nil, errors.Join(fmt.Errorf("open logs-output: %w: choose another file", err), hooks.Close())
+		if f.file, err = logs.OpenFile(c.LogsOutput); err != nil {
+			return nil, errors.Join(fmt.Errorf("open logs-output: %w: choose another file", err), f.close())
 		}
 		f.output = logs.NewJSONLines(f.file, log)
 	}
@@ -70,6 +68,27 @@ func openLogs(c Config, version string, t *tracker.Tracker, node identity.Node, 
 	}
 	f.lines = logs.New(o)
 	return f, nil
+}
+
+// sources opens what lines may come from.
+func (f *logFamily) sources(c Config, o *logs.Options, t *tracker.Tracker) {
+	o.Open = func() (logs.Source, error) {
+		if c.LogsSource == "files" {
+			return nil, errors.New("logs-source is files")
+		}
+		hooks, err := bpf.OpenLogs(bpf.LogOptions{RingBytes: uint32(c.LogsRing), Rate: uint64(c.LogsRate), Burst: uint64(c.LogsBurst)})
+		if err != nil {
+			return nil, err
+		}
+		f.hooks.Store(hooks)
+		return hooks, nil
+	}
+	if c.LogsSource != "kernel" {
+		f.files = files.New(files.Options{
+			Table: t, Clock: o.Clock, Proc: c.ProcRoot, Rate: float64(c.LogsRate), Burst: float64(c.LogsBurst), Log: o.Log,
+		})
+		o.Files = f.files
+	}
 }
 
 // run begins after the first snapshot: lines are of containers that the table knows.
@@ -108,7 +127,13 @@ func (f *logFamily) collectors() []prometheus.Collector {
 }
 
 func (f *logFamily) close() error {
-	err := f.hooks.Close()
+	var err error
+	if h := f.hooks.Load(); h != nil {
+		err = h.Close()
+	}
+	if f.files != nil {
+		err = errors.Join(err, f.files.Close())
+	}
 	if f.otlp != nil {
 		err = errors.Join(err, f.otlp.Close())
 	}
@@ -116,36 +141,4 @@ func (f *logFamily) close() error {
 		err = errors.Join(err, f.file.Close())
 	}
 	return err
-}
-
-func logSelection(s string) error {
-	_, err := logs.ParseSelection(s)
-	return err
-}
-
-func outputFile(s string) error {
-	if s == "" || s == "-" {
-		return nil
-	}
-	return absolute(s)
-}
-
-const maxRedact = 64
-
-func (f *file) redaction(v *yaml.Node) ([]string, error) {
-	if v.Kind != yaml.SequenceNode || len(v.Content) > maxRedact {
-		return nil, f.errorf(v, "key %q: want a list of at most %d regular expressions (RE2)", keyRedact, maxRedact)
-	}
-	all := []string{}
-	for i, x := range v.Content {
-		err := f.scalar(fmt.Sprintf("%s[%d]", keyRedact, i), x, func(s string) error {
-			all = append(all, s)
-			_, err := logs.ParseRedaction([]string{s})
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
 }

@@ -74,7 +74,7 @@ func (a *trampolines) more() map[string]self.Hooked {
 		more["denials"] = a.denialHooks
 	}
 	if a.logs != nil {
-		more["logs"] = a.logs.hooks
+		more["logs"] = a.logs
 	}
 	return more
 }

@@ -114,6 +114,9 @@ func (n *Node) hooks(ctx context.Context) finding {
 			works = append(works, k.names...)
 		}
 	}
+	if h.Logs != nil && h.Logs.Via == "file" {
+		poor = append(poor, fmt.Sprintf("lines of logs come from the files of the runtimes in sandboxes (%s)", h.Logs.Why))
+	}
 	switch {
 	case len(h.Hooks) == 0:
 		return unknownf("the agent names no hooks")

@@ -46,6 +46,7 @@ type Options struct {
 	Handlers   map[string]string // profile by the pod's runtime handler, likewise
 
 	Unified  bool          // /sys/fs/cgroup is cgroup2: bounds and a writable mount make sense
+	Logs     LogChooser    // may be nil; see ChooseLogs
 	Root     string        // of the host's file system; "": /
 	Deadline time.Duration // of an answer; 0: three quarters of the time that the runtime gives
 	Told     func(Outcome) // hears what becomes of sandboxes, and must not block; may be nil
@@ -59,14 +60,15 @@ type Plugin struct {
 	m    *requests
 	wake chan struct{} // jobs has something
 
-	mu         sync.Mutex
-	deadline   time.Duration
-	connected  bool
-	told       bool                             // that there is no connection
-	unprepared map[string]missing               // by id of the container
-	refused    map[string]bool                  // ids of pods whose annotation was refused, which is told
-	reserved   map[string]string                // the same, of those that are not started yet
-	jobs       map[string]func(context.Context) // by container: the last one counts
+	mu          sync.Mutex
+	deadline    time.Duration
+	connected   bool
+	told        bool                             // that there is no connection
+	unprepared  map[string]missing               // by id of the container
+	refused     map[string]bool                  // ids of pods whose annotation was refused, which is told
+	refusedLogs map[string]bool                  // likewise, of that of logs
+	reserved    map[string]string                // the same, of those that are not started yet
+	jobs        map[string]func(context.Context) // by container: the last one counts
 }
 
 // New checks the options.
@@ -105,7 +107,7 @@ func New(o Options) (*Plugin, error) {
 	}
 	p := &Plugin{
 		o: o, m: newRequests(), wake: make(chan struct{}, 1),
-		unprepared: map[string]missing{}, refused: map[string]bool{}, reserved: map[string]string{}, jobs: map[string]func(context.Context){},
+		unprepared: map[string]missing{}, refused: map[string]bool{}, refusedLogs: map[string]bool{}, reserved: map[string]string{}, jobs: map[string]func(context.Context){},
 	}
 	p.setDeadline(0)
 	return p, nil

@@ -89,6 +89,7 @@ func (s *session) reservation(pod *api.PodSandbox, c *api.Container, pr Profile)
 // StartContainer delegates the cgroup: the container is created, and its first
 // process waits.
 func (s *session) StartContainer(ctx context.Context, pod *api.PodSandbox, c *api.Container) error {
+	s.podLogs(ctx, pod, c)
 	_, err := sandbox(ctx, s.Plugin, "StartContainer", pod, c, func(ctx context.Context, pr Profile) (prepare.Result, error) {
 		at := prepare.Place{PID: identity.HostPID(c.GetPid())}
 		var err error
@@ -117,6 +118,7 @@ func (s *session) StopContainer(_ context.Context, _ *api.PodSandbox, c *api.Con
 // RemoveContainer does the same for what StopContainer left.
 func (s *session) RemoveContainer(_ context.Context, _ *api.PodSandbox, c *api.Container) error {
 	s.ended("RemoveContainer", c)
+	s.dropLogs(c)
 	return nil
 }
 
@@ -135,6 +137,7 @@ func (s *session) Shutdown(context.Context) {
 // Synchronize hears of all containers there are.
 func (s *session) Synchronize(ctx context.Context, pods []*api.PodSandbox, cs []*api.Container) ([]*api.ContainerUpdate, error) {
 	s.synchronize(ctx, s.runtime, pods, cs)
+	s.later("", func(ctx context.Context) { s.allLogs(ctx, pods, cs) })
 	s.setConnected(s.runtime)
 	return nil, nil
 }

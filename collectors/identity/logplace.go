@@ -64,6 +64,28 @@ func (t *Table) PlaceLog(l *LogLine, pidns NSKey, w LogWriter, node Node, clock 
 	return true
 }
 
+// PlaceUnseen does the same for a container that no process told of: it is inside the
+// one with the pid namespace around, and has that name. Who wrote it is not known.
+func (t *Table) PlaceUnseen(l *LogLine, around NSKey, name Name, node Node, clock Clock) {
+	w := LogWriter{UID: NoID, GID: NoID}
+	c := t.ByPIDNS(around)
+	if c == nil {
+		c = t.Gone(around)
+	}
+	level := 1
+	if c != nil {
+		l.Chain, _ = c.LogChain(w, node, clock)
+		level = c.Level + 1
+	} else {
+		l.Chain = []Link{nodeLink(node, ProcessRecord{UID: w.UID, GID: w.GID})}
+	}
+	l.UID, l.Container = w.UID, stableID(t.o.Boot, around, name.ID)
+	l.Chain = append(l.Chain, containerLink(ContainerRecord{
+		ID: l.Container, Display: Valid((&Container{ID: l.Container, Name: name}).DisplayName()), Name: name.valid(), Level: level,
+	}))
+	l.Chain[len(l.Chain)-1].Unmapped = true
+}
+
 // LogAnswer is a LogLine as JSON has it. Raw is there if the body is no UTF-8; Body
 // then has bytes that are none as \xNN.
 type LogAnswer struct {

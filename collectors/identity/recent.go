@@ -31,6 +31,16 @@ func (r *recent) add(c *Container) {
 // lately; nil when it lives, or is not known any more.
 func (t *Table) Gone(pidns NSKey) *Container { return t.recent.by[pidns] }
 
+// Recent returns the containers with a pid namespace of their own that ended lately, the
+// oldest first.
+func (t *Table) Recent() []*Container {
+	all := make([]*Container, 0, len(t.recent.keys))
+	for _, k := range t.recent.keys {
+		all = append(all, t.recent.by[k])
+	}
+	return all
+}
+
 // Counted returns the id of the container that what the kernel counts for these
 // innermost namespaces is of, also if it ended lately; "" when none is known. was
 // is what it returned before. That stays, unless another container lives that has

@@ -11,7 +11,6 @@ package logs
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"sync"
 	"time"
@@ -30,6 +29,9 @@ type Source interface {
 	Select(bpf.LogBox, bpf.LogSelection) error
 	Adopt() error
 	Forget(map[bpf.LogBox]bool) error
+	// Drained reports whether all that a container wrote that is gone is handed over
+	// by a Read that comes back in time.
+	Drained(bpf.LogBox) bool
 	Missed() (writes, execs uint64)
 	Attach()
 	Attached() bool
@@ -51,7 +53,8 @@ type Sink interface {
 
 // Options of a Collector.
 type Options struct {
-	Source    Source
+	Open      func() (Source, error) // the kernel's telling, once it is wanted
+	Files     Source                 // instead of it, if it cannot be; may be nil
 	Table     Table
 	Clock     identity.Clock
 	Node      identity.Node
@@ -95,15 +98,24 @@ type raw struct {
 // for concurrent use.
 type Collector struct {
 	o      Options
+	src    Source          // one of the two, from attach on
+	via    identity.LogWay // which
 	store  *store
 	boxes  map[bpf.LogBox]*box
-	chosen map[bpf.LogBox]bool
+	choose sync.Mutex // guards chosen
+	chosen map[bpf.LogBox]bpf.LogSelection
 	batch  []raw
 	read   int // bytes of records in the batch
 	held   int // bytes of beginnings of lines
 
+	asked    sync.Once
+	ask      chan struct{} // closed when a pod has asked for its logs
+	attached chan struct{} // closed when there is a source, or it is known that there is none
+
 	mu     sync.Mutex // guards what follows
 	blind  string     // why nothing is told
+	way    Way
+	pods   map[string]Pod // by the runtime's id of their container
 	totals totals
 }
 
@@ -123,10 +135,14 @@ func New(o Options) *Collector {
 	if o.Tick <= 0 {
 		o.Tick = 100 * time.Millisecond
 	}
-	return &Collector{
-		o: o, store: newStore(o.Keep, o.KeepAll), boxes: map[bpf.LogBox]*box{}, chosen: map[bpf.LogBox]bool{},
-		blind: "the programs are not attached yet", totals: newTotals(o.MaxNested),
+	c := &Collector{
+		o: o, store: newStore(o.Keep, o.KeepAll), boxes: map[bpf.LogBox]*box{}, chosen: map[bpf.LogBox]bpf.LogSelection{},
+		ask: make(chan struct{}), attached: make(chan struct{}), pods: map[string]Pod{}, blind: "no pod has asked for it yet, by the annotation " + Annotation, totals: newTotals(o.MaxNested),
 	}
+	if !o.Select.waits() {
+		c.blind = "the programs are not attached yet"
+	}
+	return c
 }
 
 // Blind says why nothing is told here; "" if something is.
@@ -142,10 +158,19 @@ func (c *Collector) Lines(q Query) ([]identity.LogLine, uint64, <-chan struct{})
 	return c.store.lines(q)
 }
 
-// Run attaches the programs and takes over what they tell, until ctx ends. Where they
+// Run attaches the programs, once somebody's logs are wanted, and takes over what they tell, until ctx ends. Where they
 // cannot be attached it says so, once, and returns.
 func (c *Collector) Run(ctx context.Context) error {
-	if err := c.attach(); err != nil {
+	if c.o.Select.waits() {
+		select {
+		case <-c.ask:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	err := c.attach()
+	close(c.attached)
+	if err != nil {
 		return err
 	}
 	if c.Blind() != "" {
@@ -161,9 +186,9 @@ func (c *Collector) Run(ctx context.Context) error {
 				c.o.Log.Error().Err(err).Msg("select containers whose logs are told")
 			}
 			// An exec that was skipped leaves a container unnoted.
-			if _, n := c.o.Source.Missed(); n != execs {
+			if _, n := c.src.Missed(); n != execs {
 				execs = n
-				if err := c.o.Source.Adopt(); err != nil {
+				if err := c.src.Adopt(); err != nil {
 					c.o.Log.Error().Err(err).Msg("look for log streams")
 				}
 			}
@@ -178,37 +203,6 @@ func (c *Collector) Run(ctx context.Context) error {
 			}
 			return err
 		}
-	}
-	return nil
-}
-
-func (c *Collector) attach() error {
-	c.o.Source.Attach()
-	if c.o.Source.Attached() {
-		c.o.Source.SelfTest(c.o.Drive)
-	}
-	blind := ""
-	for _, h := range c.o.Source.Hooks() {
-		if h.State != bpf.HookActive {
-			why := string(h.State) + ": " + h.Reason
-			c.o.Log.Warn().Str("hook", h.Name).Str("reason", why).Str("without_it", h.Loss).Msg("log hook")
-			if !c.o.Source.Attached() && blind == "" {
-				blind = why
-			}
-		}
-	}
-	c.mu.Lock()
-	c.blind = blind
-	c.mu.Unlock()
-	if blind != "" {
-		c.o.Log.Warn().Str("reason", blind).Msg("logs of nested containers cannot be told here")
-		return nil
-	}
-	if err := c.o.Source.SelectAll(c.o.Select.kernel); err != nil {
-		return err
-	}
-	if err := c.o.Source.Adopt(); err != nil {
-		return fmt.Errorf("look for log streams: %w", err)
 	}
 	return nil
 }

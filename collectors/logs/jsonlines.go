@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -92,6 +93,11 @@ func (j *JSONLines) Run(ctx context.Context) error {
 }
 
 func (j *JSONLines) write(lines []identity.LogLine) error {
+	if f, ok := j.w.(*File); ok {
+		if err := f.Renew(time.Now()); err != nil {
+			j.log.Error().Err(err).Msg("logs-output was renamed, and lines go on to the old file")
+		}
+	}
 	out := bufio.NewWriterSize(j.w, 64<<10)
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)

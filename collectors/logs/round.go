@@ -7,6 +7,7 @@ import (
 
 	"github.com/eyas-agent/eyas/bpf"
 	"github.com/eyas-agent/eyas/collectors/identity"
+	"github.com/eyas-agent/eyas/collectors/logs/files"
 )
 
 // round reads what the kernel tells within a tick, and delivers it. Who is gone is
@@ -18,7 +19,7 @@ func (c *Collector) round(ctx context.Context, now time.Time, rows bool) error {
 		}
 	}
 	c.read = 0
-	err := c.o.Source.Read(now.Add(c.o.Tick), func(l *bpf.Log) bool {
+	err := c.src.Read(now.Add(c.o.Tick), func(l *bpf.Log) bool {
 		c.take(l, now)
 		return c.read < maxBatch
 	})
@@ -82,7 +83,7 @@ func (c *Collector) flush(now time.Time) {
 
 // findGone marks the containers that are gone, and counts what the kernel has of all.
 func (c *Collector) findGone(ctx context.Context, now time.Time) error {
-	all, err := c.o.Source.Streams()
+	all, err := c.src.Streams()
 	if err != nil {
 		return err
 	}
@@ -113,14 +114,14 @@ func (c *Collector) findGone(ctx context.Context, now time.Time) error {
 
 // bury counts what the kernel has, and ends and forgets those that are gone.
 func (c *Collector) bury() error {
-	all, err := c.o.Source.Streams()
+	all, err := c.src.Streams()
 	if err != nil {
 		return err
 	}
 	c.count(all)
 	gone := map[bpf.LogBox]bool{}
 	for b, x := range c.boxes {
-		if !x.gone {
+		if !x.gone || !c.src.Drained(b) {
 			continue
 		}
 		gone[b] = true
@@ -139,7 +140,7 @@ func (c *Collector) bury() error {
 	if len(gone) == 0 {
 		return nil
 	}
-	return c.o.Source.Forget(gone)
+	return c.src.Forget(gone)
 }
 
 // streamName is the name of a descriptor's stream.
@@ -172,12 +173,12 @@ func (c *Collector) deliver(ctx context.Context) {
 			if p := placed[who{r.box, r.writer}]; p != nil {
 				*l = *p
 			} else {
-				t.PlaceLog(l, keyOf(r.box), c.logWriter(t, r.writer), node, c.o.Clock)
+				c.place(t, l, r, node)
 				placed[who{r.box, r.writer}] = l
 			}
 			l.Time, l.Stream, l.Seq, l.Body, l.Partial = c.o.Clock.At(r.part.time), streamName(r.fd), r.part.seq, r.part.body, r.part.partial
 			l.Dropped, l.DroppedBytes = r.part.dropped.Records, r.part.dropped.Bytes
-			l.Via, l.Comm = identity.LogKernel, r.writer.comm
+			l.Via, l.Comm = c.via, r.writer.comm
 			c.countLine(t, r.box)
 		}
 	})
@@ -187,6 +188,32 @@ func (c *Collector) deliver(ctx context.Context) {
 	for _, s := range c.o.Sinks {
 		s.Put(lines)
 	}
+}
+
+// unseer knows containers that the table does not; *files.Source is one.
+type unseer interface {
+	Unseen(bpf.LogBox) (files.Unseen, bool)
+}
+
+func (c *Collector) unseen(b bpf.LogBox) (files.Unseen, bool) {
+	if u, ok := c.src.(unseer); ok && b.PIDNS == 0 {
+		return u.Unseen(b)
+	}
+	return files.Unseen{}, false
+}
+
+// place says whose line it is. A file does not tell who wrote it.
+func (c *Collector) place(t *identity.Table, l *identity.LogLine, r *raw, node identity.Node) {
+	defer c.namePod(l)
+	w := identity.LogWriter{UID: identity.NoID, GID: identity.NoID}
+	if c.via == identity.LogKernel {
+		w = c.logWriter(t, r.writer)
+	}
+	if u, ok := c.unseen(r.box); ok {
+		t.PlaceUnseen(l, u.Parent, u.Name, node, c.o.Clock)
+		return
+	}
+	t.PlaceLog(l, keyOf(r.box), w, node, c.o.Clock)
 }
 
 // logWriter completes what a record tells of its writer: of deep ones, not all pids.

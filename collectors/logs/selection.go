@@ -4,6 +4,7 @@ import (
 	"errors"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -13,18 +14,37 @@ import (
 
 // Selection says whose logs are told.
 type Selection struct {
-	kernel   bpf.LogSelection // of all containers
-	patterns [][]string       // by steps, from the outside in
+	kernel bpf.LogSelection // of all containers
+	rules  []rule
+	none   bool // not even of pods that ask for it
 }
 
-const maxPatterns = 64
+// rule names containers; what is empty does not matter.
+type rule struct {
+	steps                     []string // of a chain, from the outside in
+	namespace, pod, container string   // of the outermost one, by Kubernetes
+	level                     int      // 0: any
+	deeper                    bool     // and those deeper than that
+	streams                   bpf.LogSelection
+}
 
-// ParseSelection reads none, nested (all containers inside others), all, or patterns of chains,
-// separated by commas: names or ids, from the outside in, with * and ? as in file
-// names. A container that a pattern names is told with all that is inside it.
+const maxRules = 64
+
+var errSelection = errors.New("want none, annotated, nested, all, or rules separated by commas: patterns of chains such as web/*, " +
+	"and namespace=, pod=, container=, level= (2, or 2+) and stream=, joined by ;")
+
+// ParseSelection reads none, annotated (pods that ask for it), nested (all containers
+// inside others), all, or rules, separated by commas. A rule is a pattern of a chain
+// (names or ids, from the outside in, with * and ? as in file names), conditions
+// such as namespace=prod, or both, joined by semicolons: web/*;namespace=prod;stream=stderr.
+// A container that a rule names is told with all that is inside it, but with a level:
+// level=2 is those alone, level=2+ with what is inside. All but none also honour what
+// pods ask for.
 func ParseSelection(s string) (Selection, error) {
 	switch s {
 	case "none":
+		return Selection{none: true}, nil
+	case "annotated":
 		return Selection{}, nil
 	case "nested":
 		return Selection{kernel: bpf.LogInside}, nil
@@ -33,39 +53,111 @@ func ParseSelection(s string) (Selection, error) {
 	}
 	var sel Selection
 	for p := range strings.SplitSeq(s, ",") {
-		steps := strings.Split(strings.TrimSpace(p), "/")
-		for _, step := range steps {
-			if _, err := path.Match(step, ""); err != nil || step == "" || strings.ContainsFunc(step, func(r rune) bool { return !unicode.IsPrint(r) }) {
-				return Selection{}, errors.New("want none, nested, all, or patterns of chains such as web/*,db")
-			}
+		r, err := parseRule(strings.TrimSpace(p))
+		if err != nil {
+			return Selection{}, err
 		}
-		sel.patterns = append(sel.patterns, steps)
+		sel.rules = append(sel.rules, r)
 	}
-	if len(sel.patterns) > maxPatterns {
-		return Selection{}, errors.New("want at most 64 patterns")
+	if len(sel.rules) > maxRules {
+		return Selection{}, errors.New("want at most 64 rules")
 	}
 	return sel, nil
 }
 
-// None reports whether nobody's logs are told.
-func (s Selection) None() bool { return s.kernel == 0 && len(s.patterns) == 0 }
+func parseRule(s string) (r rule, err error) {
+	for i, term := range strings.Split(s, ";") {
+		key, value, is := strings.Cut(term, "=")
+		switch {
+		case is && !pattern(value):
+			return r, errSelection
+		case !is && i == 0:
+			r.steps = strings.Split(term, "/")
+			if slices.ContainsFunc(r.steps, func(step string) bool { return !pattern(step) }) {
+				return r, errSelection
+			}
+		case is && key == "namespace":
+			r.namespace = value
+		case is && key == "pod":
+			r.pod = value
+		case is && key == "container":
+			r.container = value
+		case is && key == "level":
+			value, r.deeper = strings.CutSuffix(value, "+")
+			if r.level, err = strconv.Atoi(value); err != nil || r.level < 1 || r.level > 64 {
+				return r, errSelection
+			}
+		case is && key == "stream" && value == string(identity.Stdout):
+			r.streams = bpf.LogNoStderr
+		case is && key == "stream" && value == string(identity.Stderr):
+			r.streams = bpf.LogNoStdout
+		default:
+			return r, errSelection
+		}
+	}
+	return r, nil
+}
 
-// names reports whether a pattern names the container. Steps may leave out
-// containers in between, but for the innermost.
-func (s Selection) names(c *identity.Container) bool {
-	return slices.ContainsFunc(s.patterns, func(steps []string) bool {
-		last := len(steps) - 1
-		if !is(c, steps[last]) {
+func pattern(s string) bool {
+	_, err := path.Match(s, "")
+	return err == nil && s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
+// None reports whether nobody's logs are told.
+func (s Selection) None() bool { return s.none }
+
+// waits reports whether nobody's are until a pod asks for it.
+func (s Selection) waits() bool { return s.kernel == 0 && len(s.rules) == 0 }
+
+// of says what the rules want of a container; pod is that of its outermost one.
+func (s Selection) of(c *identity.Container, pod Pod) (all bpf.LogSelection) {
+	const no = bpf.LogNoStdout | bpf.LogNoStderr
+	for i := range s.rules {
+		r := &s.rules[i]
+		if !r.names(c, pod) {
+			continue
+		}
+		l := bpf.LogSelf | r.streams
+		if r.level == 0 || r.deeper {
+			l |= bpf.LogInside
+		}
+		if all != 0 { // what one of them wants is told
+			l = (l|all)&^no | l&all&no
+		}
+		all = l
+	}
+	return all
+}
+
+func (r *rule) names(c *identity.Container, pod Pod) bool {
+	for pat, name := range map[*string]string{&r.namespace: pod.Namespace, &r.pod: pod.Name, &r.container: pod.Container} {
+		if ok, err := path.Match(*pat, name); *pat != "" && (err != nil || !ok) {
 			return false
 		}
-		rest := steps[:last]
-		for up := c.Parent; up != nil && len(rest) > 0; up = up.Parent {
-			if is(up, rest[len(rest)-1]) {
-				rest = rest[:len(rest)-1]
-			}
+	}
+	if r.level != 0 && c.Level != r.level {
+		return false
+	}
+	if r.level == 0 && len(r.steps) == 0 && c.Parent != nil {
+		return false // what is inside is told with the outermost one
+	}
+	return len(r.steps) == 0 || follows(c, r.steps)
+}
+
+// follows reports whether a pattern names the container. Steps may leave out
+// containers in between, but for the innermost.
+func follows(c *identity.Container, steps []string) bool {
+	last := len(steps) - 1
+	if !is(c, steps[last]) {
+		return false
+	}
+	rest := steps[:last]
+	for up := c.Parent; up != nil && len(rest) > 0; up = up.Parent {
+		if is(up, rest[len(rest)-1]) {
+			rest = rest[:len(rest)-1]
 		}
-		return len(rest) == 0
-	})
+	}
+	return len(rest) == 0
 }
 
 // is reports whether a step names a container. Names are the sandbox's own: one that
@@ -78,43 +170,3 @@ func is(c *identity.Container, step string) bool {
 	}
 	return false
 }
-
-// apply has the kernel tell of those that patterns name.
-func (c *Collector) apply() error {
-	if len(c.o.Select.patterns) == 0 {
-		return nil
-	}
-	want := map[bpf.LogBox]bool{}
-	c.o.Table.View(func(t *identity.Table, _ map[string]int) {
-		for _, x := range t.Containers() {
-			if x.OwnPIDNS() && c.o.Select.names(x) {
-				want[boxOf(x.PIDNS)] = true
-			}
-		}
-	})
-	news := false
-	for b := range want {
-		if c.chosen[b] {
-			continue
-		}
-		if err := c.o.Source.Select(b, bpf.LogSelf|bpf.LogInside); err != nil {
-			return err
-		}
-		c.chosen[b], news = true, true
-	}
-	for b := range c.chosen {
-		if !want[b] { // gone, or named otherwise by now
-			if err := c.o.Source.Select(b, 0); err != nil {
-				return err
-			}
-			delete(c.chosen, b)
-		}
-	}
-	if news {
-		return c.o.Source.Adopt()
-	}
-	return nil
-}
-
-func boxOf(k identity.NSKey) bpf.LogBox { return bpf.LogBox{PIDNS: k.Inum, Start: k.Gen} }
-func keyOf(b bpf.LogBox) identity.NSKey { return identity.NSKey{Inum: b.PIDNS, Gen: b.Start} }

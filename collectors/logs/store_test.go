@@ -85,35 +85,3 @@ func TestRedaction(t *testing.T) {
 		}
 	}
 }
-
-func TestSelection(t *testing.T) {
-	web := &identity.Container{ID: "111111111111", Name: identity.Name{Name: "web"}, Level: 1, PIDLevel: 1}
-	mid := &identity.Container{ID: "222222222222", Nodename: "mid", Parent: web, Level: 2, PIDLevel: 2}
-	db := &identity.Container{ID: "333333333333", Name: identity.Name{Name: "db", ID: "feedfeedfeed"}, Parent: mid, Level: 3, PIDLevel: 3}
-	for _, tc := range []struct {
-		sel  string
-		want [3]bool
-	}{
-		{"web", [3]bool{true, false, false}},
-		{"web/*", [3]bool{false, true, true}},
-		{"web/db", [3]bool{false, false, true}},
-		{"other,mid", [3]bool{false, true, false}},
-		{"mid/web", [3]bool{}},
-		{"feed*", [3]bool{false, false, true}},
-		{"*/mid/db", [3]bool{false, false, true}},
-		{"nested", [3]bool{}},
-	} {
-		s, err := ParseSelection(tc.sel)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := [3]bool{s.names(web), s.names(mid), s.names(db)}; got != tc.want {
-			t.Errorf("%s: got %v, want %v", tc.sel, got, tc.want)
-		}
-	}
-	for _, bad := range []string{"", "a//b", "[", "a,"} {
-		if _, err := ParseSelection(bad); err == nil {
-			t.Errorf("%q is taken", bad)
-		}
-	}
-}

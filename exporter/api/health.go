@@ -15,7 +15,14 @@ type Health struct {
 	ReconcileInterval time.Duration `json:"reconcile_interval_ns"`
 	Drift             uint64        `json:"drift"`
 	Runtime           *Runtime      `json:"runtime,omitempty"`    // nil: the agent is not to hear from one
+	Logs              *LogWay       `json:"logs,omitempty"`       // nil: nobody's are told
 	NSDelegate        *Flag         `json:"nsdelegate,omitempty"` // of the node's cgroup2; nil: not known
+}
+
+// LogWay says how lines of logs come to the agent.
+type LogWay struct {
+	Via string `json:"via"`           // kernel or file; "": not at all, or not yet
+	Why string `json:"why,omitempty"` // not from the kernel
 }
 
 // Flag is a flag of the node, and since when the agent has seen it so.

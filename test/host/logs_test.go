@@ -142,7 +142,7 @@ func nestedShell(t *testing.T, script string) (pid int, stdout, stderr string) {
 // or out of order, from the first byte to the last.
 func TestLogs(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "lines")
-	a := startAgent(t, "", "--logs", "all", "--logs-output", file, "--logs-rate", "1GiB", "--logs-burst", "1GiB", "--logs-ring-bytes", "64MiB")
+	a := startAgent(t, "", "--logs", "all", "--logs-source", "kernel", "--logs-output", file, "--logs-rate", "1GiB", "--logs-burst", "1GiB", "--logs-ring-bytes", "64MiB")
 	logHooks(t, a)
 
 	type one struct {

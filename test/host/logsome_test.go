@@ -18,7 +18,7 @@ import (
 // or counted as dropped.
 func TestLogsFlood(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "lines")
-	a := startAgent(t, "", "--logs", "all", "--logs-output", file, "--logs-rate", "64KiB", "--logs-burst", "256KiB")
+	a := startAgent(t, "", "--logs", "all", "--logs-source", "kernel", "--logs-output", file, "--logs-rate", "64KiB", "--logs-burst", "256KiB")
 	logHooks(t, a)
 	_, out, errs := nestedShell(t, "echo begin; seq 1 200000; seq 1 20000 >&2; echo end")
 	got := openLogged(t, file)
@@ -35,7 +35,7 @@ func TestLogsFlood(t *testing.T) {
 // line on.
 func TestLogsChosen(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "lines")
-	a := startAgent(t, "", "--logs", "chosen/*", "--logs-output", file, "--reconcile-interval", "1s")
+	a := startAgent(t, "", "--logs", "chosen/*", "--logs-source", "kernel", "--logs-output", file, "--reconcile-interval", "1s")
 	logHooks(t, a)
 	run := func(name string) error {
 		inner := fmt.Sprintf("echo first of %s; echo last", name)

@@ -71,7 +71,7 @@ func TestLogsSent(t *testing.T) {
 	o := &otlpLines{text: map[string]*strings.Builder{}}
 	server := httptest.NewServer(o)
 	defer server.Close()
-	a := startAgent(t, "", "--logs", "all", "--otlp-endpoint", server.URL, "--otlp-protocol", "http/protobuf", "--otlp-disk-bytes", "8MiB")
+	a := startAgent(t, "", "--logs", "all", "--logs-source", "kernel", "--otlp-endpoint", server.URL, "--otlp-protocol", "http/protobuf", "--otlp-disk-bytes", "8MiB")
 	logHooks(t, a)
 	_, stdout, stderr := nestedShell(t, "seq 1 2000; seq 3001 4000 >&2; echo last")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

@@ -1,0 +1,129 @@
+package files
+
+import (
+	"time"
+
+	"github.com/eyas-agent/eyas/bpf"
+	"github.com/eyas-agent/eyas/collectors/identity"
+)
+
+// follow is a file that is followed, and whose it is.
+type follow struct {
+	tail
+	runtime string // whose store it is in
+	id      string // the runtime's of the container
+	found   time.Time
+	seen    time.Time // in its store, last
+
+	box     bpf.LogBox // zero: not known yet
+	told    bpf.LogSelection
+	next    *child // a container of the same id that began later
+	streams [bpf.LogStderr + 1]bpf.LogStream
+	filled  time.Time // the bucket, last
+	bucket  float64   // bytes that may be read
+
+	clock identity.Clock
+	now   time.Time
+	out   []bpf.Log
+	bytes int
+}
+
+func (f *follow) put(box bpf.LogBox, sel bpf.LogSelection) {
+	f.box, f.told, f.next = box, sel, nil
+	clear(f.streams[:])
+	for fd := range f.streams {
+		f.streams[fd].FD = uint32(fd)
+	}
+}
+
+// fill fills the bucket.
+func (f *follow) fill(now time.Time, rate, burst float64) {
+	if f.filled.IsZero() {
+		f.bucket = burst
+	} else {
+		f.bucket = min(f.bucket+rate*now.Sub(f.filled).Seconds(), burst)
+	}
+	f.filled = now
+}
+
+// entry implements heard.
+func (f *follow) entry(e entry, _ int) {
+	if f.next != nil && !e.time.Before(f.next.first) {
+		f.put(f.next.box, f.next.selected)
+	}
+	if !f.told.Tells(e.fd) {
+		return
+	}
+	text := make([]byte, len(e.text), len(e.text)+1)
+	copy(text, e.text)
+	if e.end {
+		text = append(text, '\n')
+	}
+	if len(text) == 0 {
+		return
+	}
+	s := &f.streams[e.fd]
+	s.Records++
+	s.Bytes += uint64(len(text))
+	f.out = append(f.out, bpf.Log{Box: f.box, FD: e.fd, Time: f.moment(e.time), Data: text, Dropped: s.Dropped})
+	f.bytes += len(text)
+}
+
+// moment is a time of a file in ns since boot. One that cannot be is now's.
+func (f *follow) moment(t time.Time) uint64 {
+	if t.Before(f.clock.Boot) || t.After(f.now.Add(time.Minute)) {
+		t = f.now
+	}
+	return uint64(t.Sub(f.clock.Boot))
+}
+
+// lost implements heard. Of which stream it was, is not known.
+func (f *follow) lost(bytes int64) {
+	fd := bpf.LogStdout
+	if !f.told.Tells(fd) {
+		fd = bpf.LogStderr
+	}
+	d := &f.streams[fd].Dropped
+	d.Records, d.Bytes = d.Records+1, d.Bytes+uint64(bytes)
+}
+
+// child is a container in a sandbox.
+type child struct {
+	box      bpf.LogBox
+	names    []string // ids that it may have with its runtime
+	init     identity.ProcessKey
+	first    time.Time
+	gone     bool
+	selected bpf.LogSelection
+}
+
+// view is what is known of a sandbox and of what is in it.
+type view struct {
+	key      string // of the sandbox, "" of the node
+	pidns    identity.NSKey
+	init     identity.ProcessKey // its first process
+	inside   bpf.LogSelection    // of a container that nobody knows
+	children map[string][]child  // by each of their names, the latest last
+	known    map[string]bool     // names of all containers of the node
+}
+
+// find returns the container with an id, and the next one of that id. Engines give
+// the first twelve digits as host name.
+func (v *view) find(id string, forgotten func(bpf.LogBox) bool) (found, next *child) {
+	for _, name := range []string{id, id[:min(len(id), 12)]} {
+		all := v.children[name]
+		for i := range all {
+			switch {
+			case forgotten(all[i].box):
+			case found == nil:
+				found = &all[i]
+			case all[i].box != found.box:
+				next = &all[i]
+			}
+		}
+		if found != nil {
+			return found, next
+		}
+	}
+	return nil, nil
+}

@@ -1,0 +1,212 @@
+package files
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/eyas-agent/eyas/bpf"
+	"github.com/eyas-agent/eyas/collectors/identity/evidence"
+)
+
+// Bounds and times of one sandbox.
+const (
+	maxRoots    = 8
+	maxFollowed = 4096
+	maxOpen     = 256     // files at once
+	maxStep     = 1 << 20 // bytes of one file in one turn
+	storesEvery = 2 * time.Second
+	wait        = 3 * time.Second // for whose file it is
+	restAfter   = 2 * time.Second // after the end of a container its monitor may write on
+	lastTurns   = 5 * time.Second // for what is left when the sandbox is gone
+)
+
+// sandbox is what is read below the roots of one sandbox. All but view belongs to the
+// goroutine of run.
+type sandbox struct {
+	src    *Source
+	cancel context.CancelFunc
+
+	mu sync.Mutex
+	v  view
+	// ended: it is gone, and what is left is to be read.
+	ended time.Time
+
+	roots  map[string]*place // by mount namespace
+	files  map[string]*follow
+	stores time.Time // looked for
+	held   int       // files that are open
+}
+
+// place is a root, and the stores that are below it.
+type place struct {
+	root   *evidence.Root
+	stores []*store
+}
+
+type store struct {
+	evidence.LogStore
+	changed, listed time.Time
+}
+
+func (s *sandbox) set(v view, ended time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.v, s.ended = v, ended; !ended.IsZero() {
+		s.stores = time.Time{}
+	}
+}
+
+func (s *sandbox) run(ctx context.Context) {
+	defer s.close()
+	tick := time.NewTicker(s.src.o.Every)
+	defer tick.Stop()
+	for {
+		now := time.Now()
+		s.mu.Lock()
+		v, ended := s.v, s.ended
+		s.mu.Unlock()
+		if ended.IsZero() && now.Sub(s.stores) >= storesEvery {
+			s.stores = now
+			s.look(&v)
+		}
+		s.list(&v, now)
+		if !s.read(ctx, &v, now) || !ended.IsZero() && now.Sub(ended) > lastTurns {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *sandbox) close() {
+	for _, f := range s.files {
+		f.close()
+		s.src.end(f)
+	}
+	s.src.opened.Add(int64(-s.held))
+	for _, p := range s.roots {
+		_ = p.root.Close()
+	}
+}
+
+// list looks for files in stores that changed.
+func (s *sandbox) list(v *view, now time.Time) {
+	for _, p := range s.roots {
+		for _, st := range p.stores {
+			changed, err := p.root.Changed(st.Dir)
+			// Times of directories are coarse: soon after a change there may be another.
+			if err != nil || changed.Equal(st.changed) && (now.Sub(changed) > time.Second || now.Before(changed)) && now.Sub(st.listed) < storesEvery {
+				continue
+			}
+			st.changed, st.listed = changed, now
+			all, err := p.root.LogFiles(st.LogStore, maxFollowed)
+			if err != nil {
+				continue
+			}
+			for _, x := range all {
+				if f := s.files[x.ID]; f != nil {
+					f.seen = now
+				} else if len(s.files) < maxFollowed {
+					s.files[x.ID] = &follow{
+						tail:    tail{root: p.root, path: x.Path, parse: parserOf(x.Format), since: s.src.began},
+						runtime: st.Runtime, id: x.ID, found: now, seen: now, clock: s.src.o.Clock,
+					}
+				}
+			}
+		}
+	}
+}
+
+// read reads what is new, and hands it over. false: nobody takes it any more.
+func (s *sandbox) read(ctx context.Context, v *view, now time.Time) bool {
+	if len(s.files) == 0 {
+		return true
+	}
+	buf := s.src.bufs.Get().(*[maxLine]byte)
+	defer s.src.bufs.Put(buf)
+	for id, f := range s.files {
+		before := f.file != nil
+		// A sandbox can make any number of files.
+		if !before && (s.held >= maxOpen || s.src.opened.Load() >= maxOpenAll) {
+			continue
+		}
+		goes := s.one(ctx, v, f, buf[:], now)
+		s.hold(before, f.file != nil)
+		if !goes {
+			return false
+		}
+		if f.file == nil && f.box == (bpf.LogBox{}) && (f.gone || now.Sub(f.seen) > time.Minute) {
+			delete(s.files, id) // nobody's, and gone
+		}
+	}
+	return true
+}
+
+// hold counts the files that are open.
+func (s *sandbox) hold(before, after bool) {
+	switch {
+	case after && !before:
+		s.held++
+		s.src.opened.Add(1)
+	case before && !after:
+		s.held--
+		s.src.opened.Add(-1)
+	}
+}
+
+// one reads what is new in a file. false: nobody takes it any more.
+func (s *sandbox) one(ctx context.Context, v *view, f *follow, buf []byte, now time.Time) bool {
+	f.now = now
+	if f.box == (bpf.LogBox{}) && !s.whose(v, f, now) {
+		return true
+	}
+	if s.src.forgotten(f.box) { // it has ended; of what comes now it is found anew
+		f.put(bpf.LogBox{}, 0)
+		f.found = now
+		return true
+	}
+	if _, next := v.find(f.id, s.src.forgotten); next != nil && next.box != f.box {
+		f.next = next
+	}
+	f.fill(now, s.src.o.Rate, s.src.o.Burst)
+	if f.bucket > 0 {
+		n, err := f.step(now, buf, min(int(f.bucket), maxStep), f)
+		f.bucket -= float64(n)
+		s.src.failed(err)
+	}
+	return s.src.send(ctx, f, f.bucket > 0 && f.rests(now, restAfter))
+}
+
+// whose finds the container that a file is of. Until it is known the file is held, not
+// read.
+func (s *sandbox) whose(v *view, f *follow, now time.Time) bool {
+	if found, next := v.find(f.id, s.src.forgotten); found != nil {
+		if !s.src.claim(f, found.box, found.selected) {
+			return false
+		}
+		f.next, f.size = next, -1 // to be looked at, though it was refused before
+		return true
+	}
+	waits := now.Sub(f.found)
+	if f.file == nil {
+		_, err := f.open(now) // does nothing if it is as it was
+		s.src.failed(err)
+	}
+	if f.file == nil || waits <= wait {
+		return false
+	}
+	size := int64(0)
+	if info, err := f.file.Stat(); err == nil {
+		size = info.Size()
+	}
+	if v.known[f.id] || v.known[f.id[:12]] || v.inside == 0 || size <= f.pos || !s.src.adopt(f, v) {
+		f.size = size
+		f.close() // somebody else's, not to be told, or nothing is new
+		return false
+	}
+	return true
+}

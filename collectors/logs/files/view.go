@@ -1,0 +1,196 @@
+package files
+
+import (
+	"context"
+	"regexp"
+	"time"
+
+	"github.com/eyas-agent/eyas/bpf"
+	"github.com/eyas-agent/eyas/collectors/identity"
+	"github.com/eyas-agent/eyas/collectors/identity/evidence"
+)
+
+func boxOf(k identity.NSKey) bpf.LogBox { return bpf.LogBox{PIDNS: k.Inum, Start: k.Gen} }
+
+// view looks at the table, and starts and ends the reading of sandboxes.
+func (s *Source) view(now time.Time) {
+	views := map[string]*view{}
+	s.o.Table.View(func(t *identity.Table, _ map[string]int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		known := map[string]bool{}
+		get := func(x *identity.Container) *view {
+			key := ""
+			if x != nil {
+				key = x.ID
+			}
+			v := views[key]
+			if v == nil {
+				v = &view{key: key, init: identity.ProcessKey{PID: 1}, inside: s.all, children: map[string][]child{}, known: known}
+				if x != nil {
+					v.pidns, v.init, v.inside = x.PIDNS, x.Init, s.inside(x)
+				}
+				views[key] = v
+			}
+			return v
+		}
+		node := get(nil)
+		if node.inside = 0; s.all&bpf.LogSelf != 0 {
+			node.inside = s.all
+		}
+		add := func(x *identity.Container) {
+			names := namesOf(x)
+			for _, n := range names {
+				known[n] = true
+			}
+			if !x.OwnPIDNS() {
+				return
+			}
+			c := child{box: boxOf(x.PIDNS), names: names, init: x.Init, first: s.o.Clock.At(x.First), gone: x.Gone(), selected: s.selected(x)}
+			if c.selected == 0 {
+				return
+			}
+			up := x.Parent
+			for {
+				v := get(up)
+				for _, n := range names {
+					v.children[n] = append(v.children[n], c)
+				}
+				if up == nil {
+					break
+				}
+				up = up.Parent
+			}
+		}
+		for _, x := range t.Recent() {
+			add(x)
+		}
+		for _, x := range t.Containers() {
+			add(x)
+			if s.inside(x) != 0 && x.OwnPIDNS() {
+				get(x)
+			}
+		}
+		if node.inside == 0 && len(node.children) == 0 {
+			delete(views, "")
+		}
+	})
+	s.start(views, now)
+}
+
+func (s *Source) start(views map[string]*view, now time.Time) {
+	for key, v := range views {
+		b := s.boxes[key]
+		if b == nil {
+			if len(s.boxes) >= maxSandboxes {
+				continue
+			}
+			b = &sandbox{src: s, v: *v, roots: map[string]*place{}, files: map[string]*follow{}}
+			var ctx context.Context
+			ctx, b.cancel = context.WithCancel(s.ctx)
+			s.boxes[key] = b
+			s.workers.Go(func() { b.run(ctx) })
+			continue
+		}
+		b.set(*v, time.Time{})
+	}
+	for key, b := range s.boxes {
+		if views[key] != nil {
+			continue
+		}
+		b.mu.Lock()
+		if b.ended.IsZero() {
+			b.ended = now
+		}
+		over := now.Sub(b.ended) > 2*lastTurns
+		b.mu.Unlock()
+		if over {
+			b.cancel()
+			delete(s.boxes, key)
+		}
+	}
+}
+
+// selected says what is told of a container, as the programs would.
+func (s *Source) selected(x *identity.Container) bpf.LogSelection {
+	want := bpf.LogSelf
+	if x.PIDLevel > 1 {
+		want = bpf.LogInside
+	}
+	if s.all&want != 0 {
+		return s.all
+	}
+	if l := s.chosen[boxOf(x.PIDNS)]; l&bpf.LogSelf != 0 {
+		return l
+	}
+	return s.around(x.Parent)
+}
+
+// inside says what is told of a container inside another.
+func (s *Source) inside(x *identity.Container) bpf.LogSelection {
+	if s.all&bpf.LogInside != 0 {
+		return s.all
+	}
+	return s.around(x)
+}
+
+func (s *Source) around(x *identity.Container) bpf.LogSelection {
+	for ; x != nil; x = x.Parent {
+		if l := s.chosen[boxOf(x.PIDNS)]; l&bpf.LogInside != 0 {
+			return l
+		}
+	}
+	return 0
+}
+
+var shortID = regexp.MustCompile(`^[0-9a-f]{12}$`)
+
+// namesOf are the ids that a container may have with its runtime.
+func namesOf(x *identity.Container) (names []string) {
+	add := func(n string) {
+		if n != "" {
+			names = append(names, n)
+		}
+	}
+	add(x.Name.ID)
+	if refs := evidence.ParseCgroupPath(x.Cgroup); len(refs) > 0 && x.Name.ID == "" {
+		if last := refs[len(refs)-1]; !last.Conmon {
+			add(last.ID)
+		}
+	}
+	if shortID.MatchString(x.Nodename) && (x.Parent == nil || x.Parent.Nodename != x.Nodename) {
+		add(x.Nodename)
+	}
+	return names
+}
+
+// adopt makes a file that of a container that nobody knows: it came and went before it
+// was named, or writes its last now.
+func (s *Source) adopt(f *follow, v *view) bool {
+	name := identity.Name{Runtime: f.runtime, ID: f.id, Source: "log-file"}
+	if r, ok := f.root.(*evidence.Root); ok {
+		c, known, _ := r.Podman(f.id, nil)
+		if !known {
+			c, known, _ = r.Docker(f.id)
+		}
+		if known {
+			name.Name, name.Image, name.Runtime = c.Name, c.Image, c.Runtime
+		}
+	}
+	s.mu.Lock()
+	of := 0
+	for _, u := range s.unseen {
+		if u.Parent == v.pidns {
+			of++
+		}
+	}
+	if len(s.unseen) >= maxUnseen || of >= maxUnseenOf {
+		s.mu.Unlock()
+		return false
+	}
+	s.serial++
+	box := bpf.LogBox{Start: s.serial}
+	s.unseen[box] = Unseen{Parent: v.pidns, Name: name}
+	s.mu.Unlock()
+	return s.claim(f, box, v.inside)
+}
