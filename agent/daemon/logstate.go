@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"github.com/eyas-agent/eyas/agent/nri"
 	"github.com/eyas-agent/eyas/bpf"
 	"github.com/eyas-agent/eyas/exporter/api"
 	"github.com/eyas-agent/eyas/exporter/otlp"
@@ -35,13 +34,6 @@ func (f *logFamily) Capacity() int {
 func (f *logFamily) pod(_, containerID string) otlp.Pod {
 	p, _ := f.lines.PodOf(containerID)
 	return otlp.Pod{Namespace: p.Namespace, Name: p.Name, Container: p.Container}
-}
-
-// chooseLogs has the runtime's plugin say which pods ask for their logs.
-func (a *trampolines) chooseLogs(plugin *nri.Plugin) {
-	if plugin != nil && a.logs != nil {
-		plugin.ChooseLogs(a.logs.lines)
-	}
 }
 
 // logWay adds how lines of logs come.
