@@ -140,8 +140,7 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 		return err
 	}
 	closers = append(closers, deep.close)
-	deep.answer(ask)
-	deep.chooseLogs(plugin)
+	deep.answer(ask, plugin)
 	health := func() api.Health {
 		return deep.logWay(readHealth(deep.hooks(monitor), t, plugin, c.ReconcileInterval, boundary))
 	}

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"github.com/eyas-agent/eyas/agent/nri"
 	"github.com/eyas-agent/eyas/bpf"
 	"github.com/eyas-agent/eyas/exporter/api"
 )
@@ -28,13 +27,6 @@ func (f *logFamily) Capacity() int {
 		return h.Capacity()
 	}
 	return 0
-}
-
-// chooseLogs has the runtime's plugin say which pods ask for their logs.
-func (a *trampolines) chooseLogs(plugin *nri.Plugin) {
-	if plugin != nil && a.logs != nil {
-		plugin.ChooseLogs(a.logs.lines)
-	}
 }
 
 // logWay adds how lines of logs come.

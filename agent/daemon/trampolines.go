@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/eyas-agent/eyas/agent/nri"
 	"github.com/eyas-agent/eyas/bpf"
 	"github.com/eyas-agent/eyas/collectors/answers"
 	"github.com/eyas-agent/eyas/collectors/denials"
@@ -110,12 +111,15 @@ func (a *trampolines) run(start func(name string, f func(context.Context) error)
 }
 
 // answer gives those who answer questions what they ask.
-func (a *trampolines) answer(ask *answers.Answers) {
+func (a *trampolines) answer(ask *answers.Answers, plugin *nri.Plugin) {
 	if a.denials != nil {
 		ask.Refusals = a.denials
 	}
 	if a.logs != nil {
 		ask.Logs = a.logs.lines
+		if plugin != nil { // says which pods ask for their logs
+			plugin.ChooseLogs(a.logs.lines)
+		}
 	}
 }
 

@@ -379,16 +379,7 @@ func (n *Namer) monitorHints(pid identity.HostPID) []string {
 	if !ok {
 		return nil
 	}
-	_, argv, _ := readArgs(n.Proc, identity.HostPID(parent.PID))
-	var hints []string
-	for _, a := range argv {
-		for _, driver := range []string{"/overlay-containers/", "/vfs-containers/"} {
-			if root, _, ok := strings.Cut(a, driver); ok && strings.HasPrefix(root, "/") {
-				hints = append(hints, root)
-			}
-		}
-	}
-	return hints[:min(len(hints), 4)]
+	return evidence.MonitorRoots(n.Proc, parent.PID)
 }
 
 // same reports whether the pid is still the process that was queued: what was

@@ -1,7 +1,6 @@
 package files
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -167,5 +166,5 @@ func TestSwapped(t *testing.T) {
 	if mine == 0 || mine == tries || swaps < 1000 {
 		t.Errorf("%d of %d tries read the file, with %d swaps: nothing raced", mine, tries, swaps)
 	}
-	t.Log(fmt.Sprintf("%d swaps, %d reads of %d tries in %v", swaps, mine, tries, time.Since(began)))
+	t.Logf("%d swaps, %d reads of %d tries in %v", swaps, mine, tries, time.Since(began))
 }

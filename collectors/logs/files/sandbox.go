@@ -70,7 +70,7 @@ func (s *sandbox) run(ctx context.Context) {
 			s.stores = now
 			s.look(&v)
 		}
-		s.list(&v, now)
+		s.list(now)
 		if !s.read(ctx, &v, now) || !ended.IsZero() && now.Sub(ended) > lastTurns {
 			return
 		}
@@ -94,7 +94,7 @@ func (s *sandbox) close() {
 }
 
 // list looks for files in stores that changed.
-func (s *sandbox) list(v *view, now time.Time) {
+func (s *sandbox) list(now time.Time) {
 	for _, p := range s.roots {
 		for _, st := range p.stores {
 			changed, err := p.root.Changed(st.Dir)
