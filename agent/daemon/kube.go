@@ -67,7 +67,7 @@ func (k *cluster) names() tracker.Pods {
 // run starts what there is.
 func (k *cluster) run(start func(name string, f func(context.Context) error), t *tracker.Tracker) {
 	if k != nil {
-		start("kube", k.Kube.Run)
+		start("kube", k.Run)
 		start("pods", t.RunPods)
 	}
 }

@@ -159,18 +159,17 @@ func (s *pods) drop(uid string) {
 	}
 }
 
-// setStale notes whether the API server answers. It reports whether that is news.
-func (s *pods) setStale(stale bool) (news bool) {
+// setStale notes whether the API server answers.
+func (s *pods) setStale(stale bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !stale {
 		s.heard = time.Now()
 	}
-	if news = s.stale != stale; news {
+	if s.stale != stale {
 		s.stale = stale
 		s.wake()
 	}
-	return news
 }
 
 // sizes for metrics.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -105,7 +106,7 @@ func TestEscaped(t *testing.T) {
 	}
 	k.Escaped(identity.Pod{Namespace: "team", Name: "web", UID: "u", Container: "app"}, []string{"app", "ev\x1b[31mil\n"}, "/\xff"+strings.Repeat("x", 5000))
 	ev := <-k.events.queue
-	if !strings.Contains(ev.Message, `"app" ▸ "ev\x1b[31mil\n"`) || strings.ContainsAny(ev.Message, "\x1b\n\xff") || len(ev.Message) > 1024 {
+	if !strings.Contains(ev.Message, `"app" ▸ "ev\x1b[31mil\n"`) || strings.ContainsAny(ev.Message, "\x1b\n") || !utf8.ValidString(ev.Message) || len(ev.Message) > 1024 {
 		t.Errorf("message %q", ev.Message)
 	}
 }
