@@ -12,7 +12,7 @@ func idEntries() []Entry {
 	return []Entry{
 		{
 			ID: "chown-unmapped-id", Error: "lchown /etc/gshadow: invalid argument",
-			Match: []string{"lchown … invalid argument", "lchownat … invalid argument", "fchownat … invalid argument", "changing ownership of … invalid argument"},
+			Match: []string{"lchown … invalid argument", "lchownat … invalid argument", "fchownat … invalid argument", "changing ownership of … invalid argument", "chown … invalid argument"},
 			Cause: "The file is to belong to a uid or gid that the user namespace does not map: images have files of shadow (gid 42), nobody (65534) and of large uids.",
 			Fix: "Give the engine more ids: /etc/subuid and /etc/subgid with up to 65535 ids, idsPerPod: 65536 or more in kubelet's userNamespaces\n" +
 				"Then let podman take notice: podman system migrate\n" +

@@ -12,7 +12,7 @@ func namespaceEntries() []Entry {
 	return []Entry{
 		{
 			ID: "userns-no-space", Error: "fork/exec /proc/self/exe: no space left on device",
-			Match: []string{"fork exec … exe no space left on device", "unshare failed no space left on device", "cannot clone no space left on device"},
+			Match: []string{"fork exec … exe no space left on device", "unshare failed no space left on device", "cannot clone no space left on device", "unshare clone_newuser no space left on device"},
 			Cause: "Not the disk: the bound on user namespaces, or on another kind, is 0 or reached (user.max_*_namespaces; it is counted per user and for every level above).",
 			Fix: "sysctl -w user.max_user_namespaces=28633, and the same line in /etc/sysctl.d\n" +
 				"See what is used: lsns -t user | wc -l",

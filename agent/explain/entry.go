@@ -49,6 +49,6 @@ func checks(on string, confirms doctor.State, ids []string) (all []Check) {
 
 // Catalogue returns all entries.
 func Catalogue() []Entry {
-	return slices.Concat(mapEntries(), idEntries(), namespaceEntries(), mountEntries(), deviceEntries(),
+	return slices.Concat(mapEntries(), idEntries(), namespaceEntries(), mountEntries(), deviceEntries(), refusedEntries(),
 		cgroupEntries(), delegationEntries(), kubeletEntries(), limitEntries())
 }

@@ -41,7 +41,14 @@ var realTexts = map[string][]string{
 		"failed to register layer: ApplyLayer exit status 1 stdout:  stderr: lchown /etc/gshadow: invalid argument",
 		`failed to extract layer sha256:72e830a4dff5f0d5225cdc0a320e85ab1ce06ea5673acfe8d83a7645cbd0e9cf: failed to Lchown "/tmp/containerd-mount123/etc/gshadow" for UID 0, GID 42: lchown /tmp/containerd-mount123/etc/gshadow: invalid argument (Hint: try increasing the number of subordinate IDs in /etc/subuid and /etc/subgid): unknown`,
 		"chown: changing ownership of '/var/lib/postgresql/data': Invalid argument",
+		"chown: /x: Invalid argument",
 	},
+	"mknod-not-permitted": {"mknod: /tmp/a: Operation not permitted", "mknod: disk: Operation not permitted"},
+	"sethostname-not-permitted": {
+		"hostname: sethostname: Operation not permitted",
+		"hostname: you must be root to change the host name",
+	},
+	"rlimit-not-permitted": {"Error: OCI runtime error: crun: setrlimit `RLIMIT_NOFILE`: Operation not permitted"},
 	"insufficient-ids": {
 		`Error: copying system image from manifest list: writing blob: adding layer with blob "sha256:7b1a6ab2e44dbac178598dabe7cff59bd67233dba0b27e4fbd1f9d4b3c877a54": processing tar file(potentially insufficient UIDs or GIDs available in user namespace (requested 0:42 for /etc/gshadow): Check /etc/subuid and /etc/subgid if configured locally and run "podman system migrate": lchown /etc/gshadow: invalid argument): exit status 1`,
 	},
