@@ -24,6 +24,7 @@
 #include <bpf/bpf_tracing.h>
 
 #include "who.h"
+#include "denialtell.h"
 
 /* include/uapi/asm-generic/errno-base.h, errno.h */
 enum {
@@ -108,32 +109,6 @@ struct mnt_idmap___owner {
 
 struct pt_regs;
 
-/* One row per container and kind of refusal. 4096 rows of 144 bytes, made on
- * demand; user space takes those that rest. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct eyas_denial_key);
-	__type(value, struct eyas_denial);
-} denials SEC(".maps");
-
-/* The last check that failed in the system call that a task is in. Only failed
- * checks of nested tasks get here, so the oldest may fall out. */
-struct failed {
-	__u64 inode;
-	__u32 dev;
-	__s32 syscall;
-	__u32 cause;
-	__u32 detail;
-	__u32 target;
-	__u32 target_level;
-	__u32 id[2];
-	__u16 told; /* as a refused access */
-	__u16 reading; /* to read was asked for, and then more */
-	__u16 mode;
-	__u16 proc; /* of a procfs */
-};
 enum { READING_NO, READING_ASKED, READING };
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -151,9 +126,6 @@ const volatile __s32 executing[2] = {-1, -1};
 
 /* Whether a program has run, before any filter: for the self-test. */
 volatile __u8 seen[EYAS_DENIALS_PROGRAMS];
-/* Refusals that found no room in the map. */
-__u64 lost[EYAS_DENIALS_PROGRAMS];
-
 const enum eyas_denial_program *unused_program __attribute__((unused));
 const enum eyas_denial_op *unused_op __attribute__((unused));
 const enum eyas_denial_cause *unused_cause __attribute__((unused));
@@ -228,62 +200,6 @@ static __always_inline void remember(struct task_struct *task, struct failed *f)
 
 	f->syscall = syscall_of(task);
 	bpf_map_update_elem(&failures, &id, f, BPF_ANY);
-}
-
-/* Counts a refusal. f says why, when that is known; third is a third id. */
-static __noinline int tell(struct failed *f, __u32 program, __u32 op, __u32 error, __u32 third)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-	static const struct eyas_denial zero;
-	struct eyas_denial_key key = {};
-	struct eyas_denial *row;
-	__u64 seq;
-
-	if (!f)
-		return 0;
-	key_of(task, &key.who);
-	key.who.cgroup = 0;
-	key.op = op;
-	key.error = error;
-	key.cause = f->cause;
-	key.detail = f->detail;
-	row = bpf_map_lookup_elem(&denials, &key);
-	if (!row) {
-		bpf_map_update_elem(&denials, &key, &zero, BPF_NOEXIST);
-		row = bpf_map_lookup_elem(&denials, &key);
-	}
-	if (!row) {
-		/* In a register: of what it has spilled the compiler checks one copy
-		 * and uses another, which verifiers before 6.3 do not connect. */
-		asm volatile("" : "+r"(program));
-		if (program < EYAS_DENIALS_PROGRAMS)
-			__sync_fetch_and_add(&lost[program], 1);
-		return 0;
-	}
-	__sync_fetch_and_add(&row->count, 1);
-	/* Two at once: one of them is the last. */
-	seq = row->seq;
-	if (seq & 1 || __sync_val_compare_and_swap(&row->seq, seq, seq + 1) != seq)
-		return 0;
-	row->time = bpf_ktime_get_boot_ns();
-	row->start = task->group_leader->start_boottime;
-	row->pid = task->tgid;
-	row->uid = task->real_cred->euid.val;
-	row->gid = task->real_cred->egid.val;
-	row->userns = task->real_cred->user_ns->ns.inum;
-	row->inode = f->inode;
-	row->dev = f->dev;
-	row->target = f->target;
-	row->target_level = f->target_level;
-	row->id[0] = f->id[0];
-	row->id[1] = f->id[1];
-	row->id[2] = third;
-	row->syscall = f->syscall;
-	bpf_get_current_comm(row->comm, sizeof(row->comm));
-	/* Of an addition whose result nobody uses the compiler makes one that
-	 * orders nothing. */
-	__sync_val_compare_and_swap(&row->seq, seq + 1, seq + 2);
-	return 0;
 }
 
 /* The end of a call that may have been refused. */

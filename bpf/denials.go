@@ -72,7 +72,7 @@ func (m *DenialMonitor) Rows() (map[DenialKey]Denial, error) {
 		it = m.shared.Maps[denialsMapDenials].Iterate()
 	)
 	for it.Next(&k, &v) {
-		d, err := m.settled(&k, &v)
+		d, err := settled(m.shared.Maps[denialsMapDenials], &k, &v)
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
 			continue
 		}
@@ -89,10 +89,10 @@ func (m *DenialMonitor) Rows() (map[DenialKey]Denial, error) {
 
 // settled reads a row until nobody has written to it meanwhile. What is read of a
 // storm is the last that was whole, or the count alone.
-func (m *DenialMonitor) settled(k *denialsEyasDenialKey, v *denialsEyasDenial) (Denial, error) {
+func settled(rows *ebpf.Map, key any, v *denialsEyasDenial) (Denial, error) {
 	for range 8 {
 		var again denialsEyasDenial
-		if err := m.shared.Maps[denialsMapDenials].Lookup(k, &again); err != nil {
+		if err := rows.Lookup(key, &again); err != nil {
 			return Denial{}, err
 		}
 		if v.Seq == again.Seq && v.Seq%2 == 0 {
@@ -101,6 +101,36 @@ func (m *DenialMonitor) settled(k *denialsEyasDenialKey, v *denialsEyasDenial) (
 		*v = again
 	}
 	return Denial{Count: v.Count}, nil
+}
+
+// Of returns the refusals that a process met, of each kind its own last one and
+// how many, as far as the kernel has not forgotten them for those of others.
+func (m *DenialMonitor) Of(pid uint32) (map[DenialProcess]Denial, error) {
+	rows := map[DenialProcess]Denial{}
+	var (
+		k   denialsEyasDenialProcess
+		v   denialsEyasDenial
+		all = m.shared.Maps[denialsMapProcesses]
+		it  = all.Iterate()
+	)
+	for it.Next(&k, &v) {
+		if k.Pid != pid {
+			continue
+		}
+		d, err := settled(all, &k, &v)
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		rows[DenialProcess{denialKey(&k.Kind), k.Start}] = d
+	}
+	// Rows that went while it was read may have it begin anew, or end.
+	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+		return nil, fmt.Errorf("read denial map of processes: %w", err)
+	}
+	return rows, nil
 }
 
 // Take removes a row and returns what it held; zero when there was none.
@@ -127,6 +157,12 @@ type DenialKey struct {
 	Errno  uint16
 	Cause  DenialCause
 	Detail uint16 // of CauseCapability: which; of CauseUCount: the kernel's enum ucount_type
+}
+
+// DenialProcess is one process's part in a kind.
+type DenialProcess struct {
+	DenialKey
+	Start uint64 // of the process, ns since boot
 }
 
 // Denial is a kind of refusal, and the last of them: of that one is all but

@@ -62,6 +62,14 @@ struct eyas_denial_key {
 	__u16 detail;
 };
 
+/* The same of one process: its own count, and its own last one. */
+struct eyas_denial_process {
+	struct eyas_denial_key kind;
+	__u64 start; /* ns since boot */
+	__u32 pid; /* host pid */
+	__u32 pad;
+};
+
 struct eyas_denial {
 	__u64 count;
 	__u64 seq; /* odd while the rest, which is of the last one, is written */

@@ -97,6 +97,14 @@ const (
 	denialsEyasDenialOpEYAS_DENIED_OPS            denialsEyasDenialOp = 28
 )
 
+type denialsEyasDenialProcess struct {
+	_     structs.HostLayout
+	Kind  denialsEyasDenialKey
+	Start uint64
+	Pid   uint32
+	Pad   uint32
+}
+
 type denialsEyasDenialProgram uint32
 
 const (
@@ -182,6 +190,7 @@ type denialsFailed struct {
 const (
 	denialsMapDenials               = "denials"
 	denialsMapFailures              = "failures"
+	denialsMapProcesses             = "processes"
 	denialsProgDenialsAccess        = "denials_access"
 	denialsProgDenialsAddKey        = "denials_add_key"
 	denialsProgDenialsBpf           = "denials_bpf"
@@ -353,8 +362,9 @@ type denialsProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type denialsMapSpecs struct {
-	Denials  *ebpf.MapSpec `ebpf:"denials"`
-	Failures *ebpf.MapSpec `ebpf:"failures"`
+	Denials   *ebpf.MapSpec `ebpf:"denials"`
+	Failures  *ebpf.MapSpec `ebpf:"failures"`
+	Processes *ebpf.MapSpec `ebpf:"processes"`
 }
 
 // denialsVariableSpecs contains global variables before they are loaded into the kernel.
@@ -390,14 +400,16 @@ func (o *denialsObjects) Close() error {
 //
 // It can be passed to loadDenialsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type denialsMaps struct {
-	Denials  *ebpf.Map `ebpf:"denials"`
-	Failures *ebpf.Map `ebpf:"failures"`
+	Denials   *ebpf.Map `ebpf:"denials"`
+	Failures  *ebpf.Map `ebpf:"failures"`
+	Processes *ebpf.Map `ebpf:"processes"`
 }
 
 func (m *denialsMaps) Close() error {
 	return _DenialsClose(
 		m.Denials,
 		m.Failures,
+		m.Processes,
 	)
 }
 

@@ -18,6 +18,8 @@ type Refusals interface {
 	// Sync hears what the kernel has to tell by now.
 	Sync(now time.Time) error
 	Records() []identity.DenialRecord
+	// Of returns the kinds of refusals that a process met, as it met them.
+	Of(identity.HostPID) ([]identity.DenialRecord, error)
 	// Blind says why nothing is told here, "" if something is.
 	Blind() string
 	// Capabilities reports whether a missing capability is told as the cause.
@@ -27,7 +29,7 @@ type Refusals interface {
 // DenialQuery asks for refusals; zero values ask for all.
 type DenialQuery struct {
 	Chain string           // of this container, and of those inside it
-	PID   identity.HostPID // whose last one was this process's
+	PID   identity.HostPID // that this process met
 }
 
 // Denials answers what containers were refused, by kind, the latest first.
@@ -54,7 +56,11 @@ func (a *Answers) Denials(ctx context.Context, q DenialQuery) ([]identity.Denial
 	}
 	blind := !a.Refusals.Capabilities()
 	out := []identity.DenialAnswer{}
-	for _, r := range a.asked(q, only) {
+	asked, err := a.asked(q, only)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range asked {
 		p, err := a.whoWas(r)
 		if err != nil {
 			return nil, err
@@ -71,8 +77,13 @@ func (a *Answers) Denials(ctx context.Context, q DenialQuery) ([]identity.Denial
 
 // asked are the records that a query is about. A container is among those of
 // another if that is around it; each is looked for once.
-func (a *Answers) asked(q DenialQuery, only string) (all []identity.DenialRecord) {
-	records := a.Refusals.Records()
+func (a *Answers) asked(q DenialQuery, only string) (all []identity.DenialRecord, err error) {
+	var records []identity.DenialRecord
+	if q.PID == 0 {
+		records = a.Refusals.Records()
+	} else if records, err = a.Refusals.Of(q.PID); err != nil {
+		return nil, fmt.Errorf("read refusals of pid %d: %w", q.PID, err)
+	}
 	var start uint64 // of whoever has the pid now
 	inside := map[string]bool{"": only == ""}
 	a.Tracker.View(func(t *identity.Table, _ map[string]int) {
@@ -89,11 +100,11 @@ func (a *Answers) asked(q DenialQuery, only string) (all []identity.DenialRecord
 	for _, r := range records {
 		switch {
 		case !inside[r.Container]:
-		case q.PID == 0, r.PID == q.PID && (start == 0 || r.Start == start):
+		case q.PID == 0, start == 0, r.Start == start:
 			all = append(all, r)
 		}
 	}
-	return all
+	return all, nil
 }
 
 // whoWas returns the process that was refused, if it lives or is remembered.

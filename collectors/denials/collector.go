@@ -23,6 +23,7 @@ import (
 // Source is the kernel's telling; *bpf.DenialMonitor is one.
 type Source interface {
 	Rows() (map[bpf.DenialKey]bpf.Denial, error)
+	Of(pid uint32) (map[bpf.DenialProcess]bpf.Denial, error)
 	Take(bpf.DenialKey) (bpf.Denial, error)
 	Capacity() int
 	Attached() bool

@@ -23,6 +23,7 @@ type node struct {
 	table    *identity.Table
 	rows     map[bpf.DenialKey]bpf.Denial
 	taken    map[bpf.DenialKey]uint64 // more than the row had when it was read
+	each     map[bpf.DenialProcess]bpf.Denial
 	err      error
 	capacity int
 	attached bool
@@ -39,11 +40,16 @@ func newNode() *node {
 
 func (n *node) View(f func(*identity.Table, map[string]int)) { f(n.table, nil) }
 func (n *node) Rows() (map[bpf.DenialKey]bpf.Denial, error)  { return maps.Clone(n.rows), n.err }
-func (n *node) Capacity() int                                { return n.capacity }
-func (n *node) Attach()                                      { n.attached = !n.refuses }
-func (n *node) Attached() bool                               { return n.attached }
-func (n *node) SelfTest(bpf.Drive)                           {}
-func (n *node) Hooks() []bpf.Hook                            { return n.hooks }
+func (n *node) Of(pid uint32) (map[bpf.DenialProcess]bpf.Denial, error) {
+	of := maps.Clone(n.each)
+	maps.DeleteFunc(of, func(_ bpf.DenialProcess, d bpf.Denial) bool { return d.PID != pid })
+	return of, n.err
+}
+func (n *node) Capacity() int      { return n.capacity }
+func (n *node) Attach()            { n.attached = !n.refuses }
+func (n *node) Attached() bool     { return n.attached }
+func (n *node) SelfTest(bpf.Drive) {}
+func (n *node) Hooks() []bpf.Hook  { return n.hooks }
 func (n *node) Take(k bpf.DenialKey) (d bpf.Denial, err error) {
 	d = n.rows[k]
 	d.Count += n.taken[k]

@@ -1,11 +1,8 @@
 package denials
 
 import (
-	"fmt"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/eyas-agent/eyas/bpf"
 	"github.com/eyas-agent/eyas/collectors/identity"
@@ -102,15 +99,7 @@ func (c *Collector) add(t *identity.Table, x *identity.Container, k bpf.DenialKe
 			c.grew(x, other, n)
 			return
 		}
-		r = &identity.DenialRecord{
-			Op: k.Op.String(), Error: errnoText(k.Errno), Cause: k.Cause.String(), Container: x.ID, First: now,
-		}
-		switch k.Cause {
-		case bpf.CauseCapability:
-			r.Capability = capabilityText(k.Detail)
-		case bpf.CauseUCount:
-			r.Limit = limitText(k.Detail)
-		}
+		r = record(x, k, now)
 		box.kinds[key] = r
 	}
 	r.Count += n
@@ -122,25 +111,7 @@ func (c *Collector) add(t *identity.Table, x *identity.Container, k bpf.DenialKe
 	if r.Count == n {
 		r.First = at
 	}
-	r.Time, r.Comm = at, identity.Valid(d.Comm)
-	r.PID, r.Start, r.StartTime = identity.HostPID(d.PID), d.Start, c.o.Clock.At(d.Start)
-	r.UID, r.GID = identity.HostUID(d.UID), identity.HostGID(d.GID)
-	r.TargetLevel, r.Target, r.IDs = int(d.TargetLevel), d.Target, d.IDs
-	r.Device, r.Inode = "", d.Inode
-	if d.Inode != 0 {
-		r.Device = fmt.Sprintf("%d:%d", d.Dev>>20, d.Dev&(1<<20-1))
-	}
-	// Of the process as it was then: since, it may have gone on into another.
-	r.UserNS, r.UserNSInum = identity.NSKey{}, d.UserNS
-	if p := t.Process(r.PID); p != nil && p.Key.Start == d.Start {
-		r.UserNS = p.Record(c.o.Clock).UserNS
-	}
-	if r.UserNS.Inum != d.UserNS {
-		r.UserNS = x.Record(c.o.Clock).UserNS
-	}
-	if r.UserNS.Inum != d.UserNS {
-		r.UserNS = identity.NSKey{}
-	}
+	c.last(t, x, r, d)
 }
 
 // bury forgets what is gone for long, or too many.
@@ -168,20 +139,6 @@ func (c *Collector) bury(t *identity.Table, now time.Time) {
 	}
 }
 
-// Records returns every kind of refusal that containers met, of those that live
-// and of those that are gone.
-func (c *Collector) Records() []identity.DenialRecord {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	out := []identity.DenialRecord{}
-	for _, box := range c.containers {
-		for _, r := range box.kinds {
-			out = append(out, *r)
-		}
-	}
-	return out
-}
-
 // Totals returns how often each container was refused something; false where
 // nothing is told.
 func (c *Collector) Totals(now time.Time) (map[string]uint64, bool, error) {
@@ -202,11 +159,4 @@ func (c *Collector) Totals(now time.Time) (map[string]uint64, bool, error) {
 		all[id] = n
 	}
 	return all, true, nil
-}
-
-func errnoText(n uint16) string {
-	if s := unix.ErrnoName(unix.Errno(n)); s != "" {
-		return s
-	}
-	return fmt.Sprintf("errno %d", n)
 }

@@ -139,6 +139,7 @@ func TestDenials(t *testing.T) {
 			t.Errorf("%s: who: %+v", tc.command, r.DenialAnswer)
 		}
 	}
+	denialsOfProcesses(t, a, s)
 	// A container inside that dies of it.
 	s.do("unshare --pid --fork mknod disk b 8 0")
 	if r := a.refusals(chain)["inside: mknod EPERM capability CAP_MKNOD"]; r.Count != 1 || len(r.Chain) != 3 || r.UserLevel != 1 {
