@@ -26,7 +26,8 @@ func line(n int) identity.LogLine {
 		Via: identity.LogKernel, PID: 20671, PIDs: []identity.PID{20671, 7, 1}, UID: 200007, InnerUID: &uid, Comm: "sleep",
 		Chain: []identity.Link{
 			{Kind: "node", ID: "ed5ed647", Name: "node1", Runtime: "host"},
-			{Kind: "container", ID: "33e9d68c4816", Name: "devbox", Runtime: "containerd", ContainerID: "0123456789abcdef", Image: "r/box:v1", PodUID: "2ff1", Level: 1},
+			{Kind: "container", ID: "33e9d68c4816", Name: "devbox", Runtime: "containerd", ContainerID: "0123456789abcdef", Image: "r/box:v1", PodUID: "2ff1", Level: 1,
+				Pod: &identity.Pod{Namespace: "team-a", Name: "web-0", UID: "2ff1", Container: "web"}},
 			{Kind: "container", ID: "393dc72765dc", Name: "build", Runtime: "podman", Level: 2},
 		},
 	}
@@ -65,7 +66,6 @@ func TestCollector(t *testing.T) {
 			c := newCollector(t)
 			c.start(t)
 			o := ways(c)[way]
-			o.Pod = func(string, string) otlp.Pod { return otlp.Pod{Namespace: "team-a", Name: "web-0", Container: "web"} }
 			e, stop := run(t, o)
 			binary := line(2)
 			binary.Body = []byte("\xff\x00\n")
