@@ -74,6 +74,9 @@ func TestDenialsOfABuild(t *testing.T) {
 	}
 	got := map[string]uint64{}
 	for _, r := range all {
+		if r.Comm == "strace" { // tries what it can do, seen by nobody
+			continue
+		}
 		what := r.Op + " " + r.Error
 		got[what] += r.Count
 		t.Logf("eyas: %s, %d times, last pids %v (%s, %s): %s", what, r.Count, r.PIDs, r.Comm, r.State, r.Refusal.Cause)

@@ -39,8 +39,8 @@ const (
 var engineCases = []struct{ command, prints, entry, want, says string }{
 	{nestedPodman + "built chown 5000 /bin", "chown: /bin: Invalid argument", "chown-unmapped-id", "chown EINVAL id_unmapped", "uid 5000 is outside its map"},
 	{nestedPodman + "--privileged built mknod /tmp/disk b 8 0", "mknod: /tmp/disk: Operation not permitted", "mknod-not-permitted", "mknod EPERM capability CAP_MKNOD", "the node's user namespace"},
-	{nestedPodman + "built hostname other", "sethostname: Operation not permitted", "sethostname-not-permitted", "sethostname EPERM capability CAP_SYS_ADMIN", "lacks CAP_SYS_ADMIN"},
-	{nestedPodman + "--ulimit nofile=4000000:4000000 built true", "setrlimit `RLIMIT_NOFILE`: Operation not permitted", "rlimit-not-permitted", "setrlimit EPERM capability CAP_SYS_RESOURCE", "from outside"},
+	{nestedPodman + "--security-opt seccomp=unconfined built hostname other", "sethostname: Operation not permitted", "sethostname-not-permitted", "sethostname EPERM capability CAP_SYS_ADMIN", "lacks CAP_SYS_ADMIN"},
+	{nestedPodman + "--ulimit nproc=4000000:4000000 built true", "setrlimit `RLIMIT_NPROC`: Operation not permitted", "rlimit-not-permitted", "setrlimit EPERM capability CAP_SYS_RESOURCE", "from outside"},
 	{nestedBuildah + "--file Chown .", "chown: /bin: Invalid argument", "chown-unmapped-id", "chown EINVAL id_unmapped", "uid 5000 is outside its map"},
 	{nestedBuildah + "--file Copy .", "invalid argument", "chown-unmapped-id", "chown EINVAL id_unmapped", "uid 5000 is outside its map"},
 	{"echo 0 >/proc/sys/user/max_user_namespaces; " + nestedBuildah + "--file Chown .; echo 100 >/proc/sys/user/max_user_namespaces", "No space left on device", "userns-no-space", "unshare ENOSPC userns_limit max_user_namespaces", "raise it"},
