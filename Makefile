@@ -42,7 +42,7 @@ deps-test:
 	@test/deps test
 
 # The order is from quick to slow: what is wrong shows early.
-test: deps-test check-generated lint test-unit test-host test-vm ## all tests that this machine can run
+test: deps-test check-generated lint test-unit test-host test-dashboards test-vm ## all tests that this machine can run
 
 test-unit: ## pure tests: no root, no kernel
 	go vet ./... && go vet -tags host ./...
@@ -63,7 +63,7 @@ test-dashboards: deps-test ## what dashboards and alerts ask, of a real Promethe
 	promtool test rules manifests/alerts/eyas.rules.test.yaml
 	$(GOTESTSUM) --packages ./test/dashboards/... -- -count=1 -timeout 20m -tags host
 
-# Apart from test: to build an API server takes half an hour of a busy processor, once.
+# Apart from test: to build an API server takes minutes, once.
 test-kube: deps-test ## a real Kubernetes API server, with etcd
 	@test/deps kube
 	@test/peers/build kube
