@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -145,8 +146,15 @@ func hooks(metrics string) (all []string) {
 	return all
 }
 
+// confined are checks whose answer would be of the agent's own profile, and one that
+// the kernel shows nobody.
+var confined = regexp.MustCompile(`not tried: doctor runs in a container|^unknown +seccomp `)
+
 // TestDaemonSet: the agent in a pod, by its manifest, does what it does on a node.
 func TestDaemonSet(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, and the newest kernel stands it")
+	}
 	n := newRuntime(t)
 	var want []string
 	t.Run("on the node", func(t *testing.T) {
@@ -182,8 +190,10 @@ func TestDaemonSet(t *testing.T) {
 		out, err := a.Exec(t.Context(), patience, append([]string{"/eyas"}, command...)...)
 		t.Logf("eyas %s (%v)\n%s", strings.Join(command, " "), err, out)
 		if command[0] == "doctor" { // some checks of this node fail, and are to be known
-			if strings.Contains(out, "unknown") {
-				t.Errorf("eyas %s: something could not be found out", strings.Join(command, " "))
+			for line := range strings.Lines(out) {
+				if strings.HasPrefix(line, "unknown ") && !confined.MatchString(line) {
+					t.Errorf("eyas %s: %s", strings.Join(command, " "), line)
+				}
 			}
 		} else if err != nil {
 			t.Errorf("eyas %s: %v", strings.Join(command, " "), err)
@@ -198,7 +208,6 @@ func TestDaemonSet(t *testing.T) {
 			t.Logf("%s: %s %v", f, b, err)
 		}
 	}
-	t.Logf("the agent in the pod logged:\n%s", a.logged(t))
 	if err := a.pod.Remove(t.Context()); err != nil {
 		t.Error(err)
 	}
