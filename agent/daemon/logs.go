@@ -70,7 +70,8 @@ func openLogs(c Config, version string, t *tracker.Tracker, node identity.Node, 
 	return f, nil
 }
 
-// sources opens what lines may come from.
+// sources opens what lines may come from: the kernel's programs at once, unless nobody
+// is selected before a pod asks.
 func (f *logFamily) sources(c Config, o *logs.Options, t *tracker.Tracker) {
 	o.Open = func() (logs.Source, error) {
 		if c.LogsSource == "files" {
@@ -82,6 +83,10 @@ func (f *logFamily) sources(c Config, o *logs.Options, t *tracker.Tracker) {
 		}
 		f.hooks.Store(hooks)
 		return hooks, nil
+	}
+	if !o.Select.Waits() {
+		hooks, err := o.Open()
+		o.Open = func() (logs.Source, error) { return hooks, err }
 	}
 	if c.LogsSource != "kernel" {
 		f.files = files.New(files.Options{

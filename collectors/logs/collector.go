@@ -139,7 +139,7 @@ func New(o Options) *Collector {
 		o: o, store: newStore(o.Keep, o.KeepAll), boxes: map[bpf.LogBox]*box{}, chosen: map[bpf.LogBox]bpf.LogSelection{},
 		ask: make(chan struct{}), attached: make(chan struct{}), pods: map[string]Pod{}, blind: "no pod has asked for it yet, by the annotation " + Annotation, totals: newTotals(o.MaxNested),
 	}
-	if !o.Select.waits() {
+	if !o.Select.Waits() {
 		c.blind = "the programs are not attached yet"
 	}
 	return c
@@ -161,7 +161,7 @@ func (c *Collector) Lines(q Query) ([]identity.LogLine, uint64, <-chan struct{})
 // Run attaches the programs, once somebody's logs are wanted, and takes over what they tell, until ctx ends. Where they
 // cannot be attached it says so, once, and returns.
 func (c *Collector) Run(ctx context.Context) error {
-	if c.o.Select.waits() {
+	if c.o.Select.Waits() {
 		select {
 		case <-c.ask:
 		case <-ctx.Done():

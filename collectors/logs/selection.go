@@ -106,8 +106,8 @@ func pattern(s string) bool {
 // None reports whether nobody's logs are told.
 func (s Selection) None() bool { return s.none }
 
-// waits reports whether nobody's are until a pod asks for it.
-func (s Selection) waits() bool { return s.kernel == 0 && len(s.rules) == 0 }
+// Waits reports whether nobody's are until a pod asks for it.
+func (s Selection) Waits() bool { return s.kernel == 0 && len(s.rules) == 0 }
 
 // of says what the rules want of a container; pod is that of its outermost one.
 func (s Selection) of(c *identity.Container, pod Pod) (all bpf.LogSelection) {

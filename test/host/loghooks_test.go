@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/eyas-agent/eyas/bpf"
+	"github.com/eyas-agent/eyas/exporter/api"
 )
 
 // driveLogs does what the log programs are on.
@@ -109,6 +111,9 @@ func logHooks(t *testing.T, a *agent) {
 		h, err := a.Client.Health(ctx)
 		if err != nil {
 			return err
+		}
+		if !slices.ContainsFunc(h.Hooks, func(k api.Hook) bool { return strings.HasPrefix(k.Name, "logs_") }) {
+			return errors.New("no log hooks yet")
 		}
 		for _, k := range h.Hooks {
 			if !strings.HasPrefix(k.Name, "logs_") {
