@@ -150,6 +150,30 @@ func (m *LogMonitor) Streams() (map[LogBox][]LogStream, error) {
 	return rows, nil
 }
 
+// Unwatch ends what is told of a container's streams, as far as s does not tell them.
+// They are not noted again: a first process keeps its streams.
+func (m *LogMonitor) Unwatch(b LogBox, s LogSelection) error {
+	var (
+		k    logsEyasLogKey
+		v    logsEyasLogStream
+		over []logsEyasLogKey
+		it   = m.shared.Maps[logsMapLogStreams].Iterate()
+	)
+	for it.Next(&k, &v) {
+		if k.Box == rawBox(b) && (s&LogNone != 0 || !s.Tells(v.Fd)) {
+			over = append(over, k)
+		}
+	}
+	errs := []error{it.Err()}
+	for i := range over {
+		errs = append(errs, m.remove(logsMapLogStreams, &over[i]))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("end log streams of pid namespace %d: %w", b.PIDNS, err)
+	}
+	return nil
+}
+
 // Forget removes the rows of containers that are gone.
 func (m *LogMonitor) Forget(gone map[LogBox]bool) error {
 	var (

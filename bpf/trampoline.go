@@ -42,6 +42,7 @@ type trampoline struct {
 	link    link.Link
 	state   HookState
 	reason  string
+	rare    bool // nobody here can drive it: it is unproven until somebody else does
 }
 
 // open makes the maps; Attach does the rest.

@@ -15,6 +15,7 @@ import (
 type LogChooser interface {
 	SetPod(ctx context.Context, p logs.Pod) error
 	DropPod(containerID string)
+	KeepPods(containerIDs map[string]bool)
 }
 
 // ChooseLogs is to be called before Run, if at all.
@@ -36,6 +37,12 @@ func (p *Plugin) podLogs(ctx context.Context, pod *api.PodSandbox, c *api.Contai
 			p.refuseLogs(pod, text, err)
 		}
 	}
+	// The rest of the time is for what prepares a sandbox.
+	p.mu.Lock()
+	share := p.deadline / 4
+	p.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, share)
+	defer cancel()
 	_, err := within(ctx, p, func(ctx context.Context) (struct{}, error) { return struct{}{}, p.o.Logs.SetPod(ctx, x) }, nil)
 	if err != nil {
 		p.event(zerolog.WarnLevel, pod, c).Err(err).Msg("the first lines of a container may be missing in its logs")
@@ -73,6 +80,14 @@ func (p *Plugin) allLogs(ctx context.Context, pods []*api.PodSandbox, cs []*api.
 	for _, pod := range pods {
 		byID[pod.GetId()] = pod
 	}
+	if p.o.Logs == nil {
+		return
+	}
+	there := map[string]bool{}
+	for _, c := range cs {
+		there[clean(c.GetId())] = true
+	}
+	p.o.Logs.KeepPods(there)
 	for _, c := range cs {
 		if c.GetState() != api.ContainerState_CONTAINER_STOPPED && ctx.Err() == nil {
 			p.podLogs(ctx, byID[c.GetPodSandboxId()], c)

@@ -21,7 +21,8 @@ func (c *chooser) SetPod(_ context.Context, p logs.Pod) error {
 	return nil
 }
 
-func (c *chooser) DropPod(id string) { c.heard <- "drop " + id }
+func (c *chooser) KeepPods(map[string]bool) {}
+func (c *chooser) DropPod(id string)        { c.heard <- "drop " + id }
 
 // Before a container's program begins it is known whether its logs are told, also of
 // those that are older than the agent; an annotation that is no choice is told once.

@@ -145,7 +145,7 @@ func (c *Collector) attach() {
 	}
 	poor := map[string][]string{}
 	for _, h := range c.o.Source.Hooks() {
-		if h.State != bpf.HookActive {
+		if h.State != bpf.HookActive && !h.Rare {
 			why := string(h.State) + ": " + h.Reason
 			poor[why] = append(poor[why], h.Name)
 		}

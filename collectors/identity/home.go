@@ -61,7 +61,7 @@ func (t *Table) Holds(r *bpf.Process) bool {
 		return top == 0 && inner == nil
 	}
 	return inner.Key.Inum == l.UserNS && inner.is(l.UserNSID, top, HostUID(l.OwnerUID), HostGID(l.OwnerGID)) &&
-		(inner.sum == r.MapSum || l.UserNSID != 0 || !inner.Mapped)
+		(inner.sum == r.MapSum || l.UserNSID != 0 || len(inner.UIDs) == 0 || len(inner.GIDs) == 0)
 }
 
 // ContainerOf returns the id of the container that a record's namespaces name,

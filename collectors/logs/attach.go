@@ -1,8 +1,6 @@
 package logs
 
 import (
-	"fmt"
-
 	"github.com/eyas-agent/eyas/bpf"
 	"github.com/eyas-agent/eyas/collectors/identity"
 )
@@ -45,11 +43,15 @@ func (c *Collector) attach() error {
 	case identity.LogFile:
 		c.o.Log.Warn().Str("reason", why).Msg("logs of nested containers are read from the files of their runtimes")
 	}
+	// Those first of which something is said: it comes before what is said of all.
+	if err := c.apply(); err != nil {
+		c.o.Log.Error().Err(err).Msg("select containers whose logs are told")
+	}
 	if err := c.src.SelectAll(c.o.Select.kernel); err != nil {
 		return err
 	}
-	if err := c.src.Adopt(); err != nil {
-		return fmt.Errorf("look for log streams: %w", err)
+	if err := c.src.Adopt(); err != nil { // which costs those that run already
+		c.o.Log.Error().Err(err).Msg("look for log streams")
 	}
 	return nil
 }

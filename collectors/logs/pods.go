@@ -88,6 +88,18 @@ func (c *Collector) DropPod(containerID string) {
 	}
 }
 
+// KeepPods forgets the containers of pods that are not among those that there are.
+func (c *Collector) KeepPods(containerIDs map[string]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, p := range c.pods {
+		if !containerIDs[id] {
+			p.PID, p.gone = 0, true
+			c.pods[id] = p
+		}
+	}
+}
+
 // PodOf returns the pod that a runtime's container is of.
 func (c *Collector) PodOf(containerID string) (Pod, bool) {
 	c.mu.Lock()
@@ -143,14 +155,15 @@ func (c *Collector) bind(t *identity.Table) map[bpf.LogBox]Pod {
 	return found
 }
 
-// wants says what is wanted of all containers of which anything is.
-func (c *Collector) wants() map[bpf.LogBox]bpf.LogSelection {
-	want := map[bpf.LogBox]bpf.LogSelection{}
+// wants says what is wanted of all containers of which anything is, and which others
+// are inside those whose pods ask for something.
+func (c *Collector) wants() (want map[bpf.LogBox]bpf.LogSelection, inside map[bpf.LogBox][]bpf.LogBox) {
+	want, inside = map[bpf.LogBox]bpf.LogSelection{}, map[bpf.LogBox][]bpf.LogBox{}
 	c.mu.Lock()
 	none := len(c.pods) == 0 && len(c.o.Select.rules) == 0
 	c.mu.Unlock()
 	if none {
-		return want
+		return want, inside
 	}
 	c.o.Table.View(func(t *identity.Table, _ map[string]int) {
 		pods := c.bind(t)
@@ -166,20 +179,27 @@ func (c *Collector) wants() map[bpf.LogBox]bpf.LogSelection {
 				l = p.Logs
 			default:
 				l = 0 // and is said of the outermost one
+				outer := boxOf(x.Outer().PIDNS)
+				inside[outer] = append(inside[outer], boxOf(x.PIDNS))
 			}
 			if l != 0 {
 				want[boxOf(x.PIDNS)] = l
 			}
 		}
 	})
-	return want
+	return want, inside
+}
+
+// unwatcher is a source that goes on with streams that it has noted.
+type unwatcher interface {
+	Unwatch(bpf.LogBox, bpf.LogSelection) error
 }
 
 // apply has the source tell of those that are chosen.
 func (c *Collector) apply() error {
-	want := c.wants()
-	c.choose.Lock()
+	c.choose.Lock() // before it is asked who is: an older answer must not undo a newer one
 	defer c.choose.Unlock()
+	want, inside := c.wants()
 	news := false
 	for b, l := range want {
 		if c.chosen[b] == l {
@@ -189,6 +209,13 @@ func (c *Collector) apply() error {
 			return err
 		}
 		c.chosen[b], news = l, true
+		if u, ok := c.src.(unwatcher); ok && l&(bpf.LogNone|bpf.LogNoStdout|bpf.LogNoStderr) != 0 {
+			for _, x := range append(inside[b], b) {
+				if err := u.Unwatch(x, l); err != nil {
+					return err
+				}
+			}
+		}
 	}
 	for b := range c.chosen {
 		if want[b] == 0 { // gone, or named otherwise by now

@@ -2,6 +2,7 @@ package logs
 
 import (
 	"context"
+	"fmt"
 	"errors"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ type node struct {
 	table  *identity.Table
 	chosen map[bpf.LogBox]bpf.LogSelection
 	news   chan struct{} // Adopt was called
+	did    []string
 }
 
 func newNode() *node {
@@ -35,8 +37,16 @@ func (n *node) Read(deadline time.Time, _ func(*bpf.Log) bool) error {
 	return nil
 }
 func (n *node) Streams() (map[bpf.LogBox][]bpf.LogStream, error) { return nil, nil }
-func (n *node) SelectAll(bpf.LogSelection) error                 { return nil }
+func (n *node) SelectAll(bpf.LogSelection) error {
+	n.did = append(n.did, "select all")
+	return nil
+}
+func (n *node) Unwatch(b bpf.LogBox, l bpf.LogSelection) error {
+	n.did = append(n.did, fmt.Sprintf("unwatch %d %d", b.PIDNS, l))
+	return nil
+}
 func (n *node) Select(b bpf.LogBox, l bpf.LogSelection) error {
+	n.did = append(n.did, fmt.Sprintf("select %d %d", b.PIDNS, l))
 	if n.chosen[b] = l; l == 0 {
 		delete(n.chosen, b)
 	}
@@ -208,6 +218,71 @@ func TestParseAnnotation(t *testing.T) {
 	} {
 		if got, err := ParseAnnotation(text); got != want || (err == nil) != (want != 0) {
 			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+}
+
+// TestOptOut: a pod's word comes before what is said of all, whether it is heard before
+// or after the streams of its containers are noted.
+func TestOptOut(t *testing.T) {
+	n := newNode()
+	n.put(20, 200)
+	n.put(30, 300)
+	n.put(31, 300, 301)
+	c := n.collector(t, "all")
+	if err := c.SetPod(t.Context(), Pod{ContainerID: "early", PID: 20, Logs: bpf.LogNone}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.attach(); err != nil {
+		t.Fatal(err)
+	}
+	close(c.attached)
+	if err := c.SetPod(t.Context(), Pod{ContainerID: "late", PID: 30, Logs: bpf.LogNone}); err != nil {
+		t.Fatal(err)
+	}
+	none := fmt.Sprint(bpf.LogNone)
+	want := []string{
+		"select 200 " + none, "unwatch 200 " + none, "select all", "select 300 " + none, "unwatch 301 " + none, "unwatch 300 " + none,
+	}
+	if d := cmp.Diff(want, n.did); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+// TestKeepPods: of what the runtime does not have any more no pid is remembered.
+func TestKeepPods(t *testing.T) {
+	n := newNode()
+	n.put(20, 200)
+	c := n.collector(t, "annotated")
+	if err := c.SetPod(t.Context(), Pod{ContainerID: "a", PID: 20}); err != nil {
+		t.Fatal(err)
+	}
+	c.KeepPods(map[string]bool{"b": true})
+	if p, ok := c.PodOf("a"); !ok || p.PID != 0 || !p.gone {
+		t.Errorf("%+v, %v", p, ok)
+	}
+}
+
+// TestNamePod: a line has the pod that the runtime names, unless Kubernetes does.
+func TestNamePod(t *testing.T) {
+	n := newNode()
+	c := n.collector(t, "annotated")
+	if err := c.SetPod(t.Context(), Pod{ContainerID: "a", Namespace: "dev", Name: "p", UID: "u", Container: "main"}); err != nil {
+		t.Fatal(err)
+	}
+	known := &identity.Pod{Name: "known"}
+	for _, tc := range []struct {
+		outer identity.Link
+		want  *identity.Pod
+	}{
+		{identity.Link{ContainerID: "a"}, &identity.Pod{Namespace: "dev", Name: "p", UID: "u", Container: "main"}},
+		{identity.Link{ContainerID: "b"}, nil},
+		{identity.Link{ContainerID: "a", Pod: known}, known},
+	} {
+		l := identity.LogLine{Chain: []identity.Link{{Kind: "node"}, tc.outer, {ContainerID: "a"}}}
+		c.namePod(&l)
+		if d := cmp.Diff(tc.want, l.Chain[1].Pod); d != "" || l.Chain[2].Pod != nil {
+			t.Errorf("%+v (-want +got):\n%s", tc.outer, d)
 		}
 	}
 }
