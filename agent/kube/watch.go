@@ -6,7 +6,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -39,6 +38,11 @@ func (k *Kube) lister(client rest.Interface) *lister {
 	return &lister{lw, k}
 }
 
+// IsWatchListSemanticsUnSupported tells a reflector to list before it watches. Of one
+// node's pods a list from the API server's cache is cheap, and it comes also where etcd
+// is too old (before 3.4.31 and 3.5.13) to report the progress that ends a list by watching.
+func (*lister) IsWatchListSemanticsUnSupported() bool { return true }
+
 // ListWithContext implements cache.ListerWatcherWithContext.
 func (l *lister) ListWithContext(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
@@ -62,15 +66,10 @@ func (l *lister) WatchWithContext(ctx context.Context, o metav1.ListOptions) (wa
 	}
 	if err != nil {
 		cancel(nil)
-		// An API server that cannot list by watching is asked for a list next.
-		if o.SendInitialEvents == nil || !apierrors.IsInvalid(err) {
-			l.k.away(err)
-		}
+		l.k.away(err)
 		return nil, err
 	}
-	if o.SendInitialEvents == nil { // else it is heard when the store has all
-		l.k.back()
-	}
+	l.k.back()
 	return &watched{w, cancel}, nil
 }
 

@@ -10,9 +10,11 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
@@ -88,7 +90,7 @@ func (c *cluster) token(ends time.Time) string {
 // kubeconfig is of somebody whose token is in a file, as it is in a pod.
 func (c *cluster) kubeconfig(server, tokenFile string) string {
 	c.Helper()
-	return c.write("kubeconfig", "apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: "+server+"}}]\n"+
+	return c.write("kubeconfig", "apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: "+server+", certificate-authority-data: "+c.ca+"}}]\n"+
 		"users: [{name: u, user: {tokenFile: "+tokenFile+"}}]\ncontexts: [{name: x, context: {cluster: c, user: u}}]\ncurrent-context: x\n")
 }
 
@@ -122,7 +124,8 @@ func (c *cluster) way() *way {
 			return nil
 		},
 	}
-	server := &http.Server{Addr: freeAddress(c), Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	// Over TLS, or client-go keeps the token to itself.
+	server := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.mu.Lock()
 		delay, busy := w.delay, w.busy
 		w.asked[verbOf(r)] = true
@@ -138,16 +141,10 @@ func (c *cluster) way() *way {
 			return
 		}
 		proxy.ServeHTTP(rw, r)
-	})}
-	w.url = "http://" + server.Addr
-	done := make(chan error, 1)
-	go func() { done <- server.ListenAndServe() }()
-	c.Cleanup(func() {
-		_ = server.Close()
-		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
-			c.Error(err)
-		}
-	})
+	}))
+	c.Cleanup(server.Close)
+	w.url = server.URL
+	c.ca = base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
 	return w
 }
 

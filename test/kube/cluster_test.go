@@ -43,6 +43,7 @@ var built = sync.OnceValues(func() (string, error) {
 type cluster struct {
 	testing.TB
 	dir, etcd, url string
+	ca             string          // base64 of the certificate of the way to it
 	key            *rsa.PrivateKey // that signs tokens of service accounts
 	server         *exec.Cmd
 	client         *http.Client
@@ -85,7 +86,7 @@ func (c *cluster) start() {
 	c.server = c.run("apiserver", filepath.Join(dir, "kube-apiserver"), "--etcd-servers="+c.etcd, "--cert-dir="+filepath.Join(c.dir, "certs"),
 		"--bind-address=127.0.0.1", "--secure-port="+port, "--endpoint-reconciler-type=none", "--service-account-issuer="+issuer,
 		"--service-account-key-file="+c.path("sa.pub"), "--service-account-signing-key-file="+c.path("sa.key"),
-		"--service-cluster-ip-range=10.0.0.0/24", "--authorization-mode=RBAC", "--token-auth-file="+c.path("tokens.csv"))
+		"--service-cluster-ip-range=10.0.0.0/24", "--allow-privileged=true", "--authorization-mode=RBAC", "--token-auth-file="+c.path("tokens.csv"))
 	c.until("the API server is ready", func() bool {
 		r, err := c.client.Get(c.url + "/readyz")
 		if err != nil {
