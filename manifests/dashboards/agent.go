@@ -11,7 +11,7 @@ func agent() map[string]any {
 	return board("eyas-agent", "eyas / Agent", "How the agent fares: its health, what it lost, what it costs, its hooks.", variables("eyas_build_info", "cluster", "instance"),
 		section{"Health", []panel{
 			number("Agents", "short", "Agents that are scraped.", plain, `count(eyas_build_info{`+onNode+`})`),
-			number("Since the last comparison", "s", "The longest time since an agent compared its table with the kernel.", []step{{"green", nil}, {"red", 300}}, `max(time() - eyas_reconcile_last_timestamp_seconds{`+onNode+`})`).alert("EyasReconcileStale"),
+			number("Since the last comparison", "s", "The longest time since an agent compared its table with the kernel.", []step{{"green", nil}, {"red", 900}}, `max(time() - eyas_reconcile_last_timestamp_seconds{`+onNode+`})`).alert("EyasReconcileStale"),
 			number("Drift", "short", "Wrong entries found without a loss of events, in the time shown: must stay 0.", none, grown("eyas_reconcile_drift_total")).alert("EyasReconcileDrift"),
 			number("Events lost", "short", "Records for which a ring had no room, in the time shown.", none, grown("eyas_events_lost_total")).alert("EyasEventsLost"),
 			number("Hooks not active", "short", "Programs that the kernel refused, or that do not fire.", []step{{"green", nil}, {"orange", 1}}, `sum(eyas_hook_state{`+onNode+`,state=~"missing|silent"})`).alert("EyasHookMissing"),
