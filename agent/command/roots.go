@@ -10,7 +10,7 @@ import (
 
 // fallbackRoots makes this program trust Mozilla's authorities, which are built in (about
 // 150 KiB), where the system has none: the image has no file of certificates, and receivers
-// of logs may have some of a public authority. What the system has goes first.
+// of logs may have one of a public authority. Where the system has some, those alone count.
 //
 // It is for the agent, and not for all programs at their start, as the package fallback
 // beside the bundle would have it: whoever sets them reads the system's first, and

@@ -49,7 +49,7 @@ func agent() map[string]any {
 			line("Leases", "short", "Leases on record, by state.", query{`sum by (state) (eyas_leases{` + onNode + `})`, "{{state}}"}).stacked(),
 			line("Ranges of ids", "short", "Blocks of 65536 host ids, by state, without those never used.", query{`sum by (state) (eyas_subid_ranges{` + onNode + `,state!="unused"})`, "{{state}}"}).stacked().alert("EyasSubIDPoolDry"),
 			line("Requests of the runtime", "ops", "Requests each second, by how they were answered.", query{`sum by (result) (` + rate("eyas_nri_requests_total", "") + `)`, "{{result}}"}).stacked().alert("EyasRuntimeRequestsFail"),
-			line("Time to answer the runtime", "s", "99th percentile; the runtime gives up after 2 s.", query{`histogram_quantile(0.99, sum by (le, event) (` + rate("eyas_nri_request_seconds_bucket", "") + `))`, "{{event}}"}).alert("EyasRuntimeRequestsFail"),
+			line("Time to answer the runtime", "s", "99th percentile; the runtime gives up after its plugin_request_timeout, and eyas at three quarters of that.", query{`histogram_quantile(0.99, sum by (le, event) (` + rate("eyas_nri_request_seconds_bucket", "") + `))`, "{{event}}"}).alert("EyasRuntimeRequestsFail"),
 		}},
 		section{"Log lines to a receiver", []panel{
 			line("Lines", "ops", "Lines put, sent and dropped each second.", query{`sum(` + rate("eyas_otlp_put_records_total", "") + `)`, "put"}, query{`sum(` + rate("eyas_otlp_sent_records_total", "") + `)`, "sent"},
