@@ -1,6 +1,6 @@
 # Two commands set everything up on a fresh Debian machine with Go:
 #   make run     builds eyas and starts the agent here
-#   make test    installs what the tests need and runs them all
+#   make test    installs what the tests need and runs them
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:

@@ -29,12 +29,15 @@ func newAgent(env Env) *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
+			if err := fallbackRoots(); err != nil {
+				return err
+			}
 			zerolog.TimeFieldFormat = time.RFC3339Nano
 			log := zerolog.New(env.Stderr).Level(level).With().Timestamp().Logger()
 			return daemon.Run(c.Context(), resolved, Version(), log)
 		},
 	}
-	c.Flags().StringVar(&file, "config", "", "YAML file with the keys below, and those for sandboxes that are no flags: sandbox-profiles, sandbox-namespaces, sandbox-handlers")
+	c.Flags().StringVar(&file, "config", "", "YAML file with the keys below, and those that are no flags: sandbox-profiles, sandbox-namespaces, sandbox-handlers, logs-redact")
 	for _, s := range config.Settings() {
 		c.Flags().String(s.Key, s.Get(), s.Help)
 	}

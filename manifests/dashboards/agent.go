@@ -11,7 +11,7 @@ func agent() map[string]any {
 	return board("eyas-agent", "eyas / Agent", "How the agent fares: its health, what it lost, what it costs, its hooks.", variables("eyas_build_info", "cluster", "instance"),
 		section{"Health", []panel{
 			number("Agents", "short", "Agents that are scraped.", plain, `count(eyas_build_info{`+onNode+`})`),
-			number("Since the last comparison", "s", "The longest time since an agent compared its table with the kernel.", []step{{"green", nil}, {"red", 300}}, `max(time() - eyas_reconcile_last_timestamp_seconds{`+onNode+`})`).alert("EyasReconcileStale"),
+			number("Since the last comparison", "s", "The longest time since an agent compared its table with the kernel.", []step{{"green", nil}, {"red", 900}}, `max(time() - eyas_reconcile_last_timestamp_seconds{`+onNode+`})`).alert("EyasReconcileStale"),
 			number("Drift", "short", "Wrong entries found without a loss of events, in the time shown: must stay 0.", none, grown("eyas_reconcile_drift_total")).alert("EyasReconcileDrift"),
 			number("Events lost", "short", "Records for which a ring had no room, in the time shown.", none, grown("eyas_events_lost_total")).alert("EyasEventsLost"),
 			number("Hooks not active", "short", "Programs that the kernel refused, or that do not fire.", []step{{"green", nil}, {"orange", 1}}, `sum(eyas_hook_state{`+onNode+`,state=~"missing|silent"})`).alert("EyasHookMissing"),
@@ -49,7 +49,7 @@ func agent() map[string]any {
 			line("Leases", "short", "Leases on record, by state.", query{`sum by (state) (eyas_leases{` + onNode + `})`, "{{state}}"}).stacked(),
 			line("Ranges of ids", "short", "Blocks of 65536 host ids, by state, without those never used.", query{`sum by (state) (eyas_subid_ranges{` + onNode + `,state!="unused"})`, "{{state}}"}).stacked().alert("EyasSubIDPoolDry"),
 			line("Requests of the runtime", "ops", "Requests each second, by how they were answered.", query{`sum by (result) (` + rate("eyas_nri_requests_total", "") + `)`, "{{result}}"}).stacked().alert("EyasRuntimeRequestsFail"),
-			line("Time to answer the runtime", "s", "99th percentile; the runtime gives up after 2 s.", query{`histogram_quantile(0.99, sum by (le, event) (` + rate("eyas_nri_request_seconds_bucket", "") + `))`, "{{event}}"}).alert("EyasRuntimeRequestsFail"),
+			line("Time to answer the runtime", "s", "99th percentile; the runtime gives up after its plugin_request_timeout, and eyas at three quarters of that.", query{`histogram_quantile(0.99, sum by (le, event) (` + rate("eyas_nri_request_seconds_bucket", "") + `))`, "{{event}}"}).alert("EyasRuntimeRequestsFail"),
 		}},
 		section{"Log lines to a receiver", []panel{
 			line("Lines", "ops", "Lines put, sent and dropped each second.", query{`sum(` + rate("eyas_otlp_put_records_total", "") + `)`, "put"}, query{`sum(` + rate("eyas_otlp_sent_records_total", "") + `)`, "sent"},
