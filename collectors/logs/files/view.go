@@ -111,34 +111,35 @@ func (s *Source) start(views map[string]*view, now time.Time) {
 	}
 }
 
-// selected says what is told of a container, as the programs would.
+// selected says what is told of a container, as the programs do: what is said of it, or
+// of one around it, comes before what is said of all.
 func (s *Source) selected(x *identity.Container) bpf.LogSelection {
-	want := bpf.LogSelf
+	all := bpf.LogSelf
 	if x.PIDLevel > 1 {
-		want = bpf.LogInside
+		all = bpf.LogInside
 	}
-	if s.all&want != 0 {
-		return s.all
-	}
-	if l := s.chosen[boxOf(x.PIDNS)]; l&bpf.LogSelf != 0 {
-		return l
-	}
-	return s.around(x.Parent)
+	return s.said(x, bpf.LogSelf, all)
 }
 
 // inside says what is told of a container inside another.
 func (s *Source) inside(x *identity.Container) bpf.LogSelection {
-	if s.all&bpf.LogInside != 0 {
-		return s.all
-	}
-	return s.around(x)
+	return s.said(x, bpf.LogInside, bpf.LogInside)
 }
 
-func (s *Source) around(x *identity.Container) bpf.LogSelection {
+// said walks outwards to the nearest container of which is said what is wanted, or that
+// nothing is to be told.
+func (s *Source) said(x *identity.Container, want, all bpf.LogSelection) bpf.LogSelection {
 	for ; x != nil; x = x.Parent {
-		if l := s.chosen[boxOf(x.PIDNS)]; l&bpf.LogInside != 0 {
+		switch l := s.chosen[boxOf(x.PIDNS)]; {
+		case l&bpf.LogNone != 0:
+			return 0
+		case l&want != 0:
 			return l
 		}
+		want = bpf.LogInside
+	}
+	if s.all&all != 0 {
+		return s.all
 	}
 	return 0
 }
