@@ -87,7 +87,7 @@ func (f *follow) lost(bytes int64) {
 	d.Records, d.Bytes = d.Records+1, d.Bytes+uint64(bytes)
 }
 
-// child is a container in a sandbox.
+// child is a container right in a sandbox.
 type child struct {
 	box      bpf.LogBox
 	names    []string // ids that it may have with its runtime
@@ -103,7 +103,7 @@ type view struct {
 	pidns    identity.NSKey
 	init     identity.ProcessKey // its first process
 	inside   bpf.LogSelection    // of a container that nobody knows
-	children map[string][]child  // by each of their names, the latest last
+	children map[string][]child  // right in it, by each of their names, the latest last
 	known    map[string]bool     // names of all containers of the node
 }
 

@@ -13,7 +13,12 @@ import (
 func boxOf(k identity.NSKey) bpf.LogBox { return bpf.LogBox{PIDNS: k.Inum, Start: k.Gen} }
 
 // view looks at the table, and starts and ends the reading of sandboxes.
-func (s *Source) view(now time.Time) {
+func (s *Source) view(now time.Time) { s.start(s.views(), now) }
+
+// views returns what is known of each sandbox that is to be read. A container is looked
+// for in what is right around it, and nowhere else: what is further out would have to
+// take the word of those in between.
+func (s *Source) views() map[string]*view {
 	views := map[string]*view{}
 	s.o.Table.View(func(t *identity.Table, _ map[string]int) {
 		s.mu.Lock()
@@ -50,16 +55,9 @@ func (s *Source) view(now time.Time) {
 			if c.selected == 0 {
 				return
 			}
-			up := x.Parent
-			for {
-				v := get(up)
-				for _, n := range names {
-					v.children[n] = append(v.children[n], c)
-				}
-				if up == nil {
-					break
-				}
-				up = up.Parent
+			v := get(x.Parent)
+			for _, n := range names {
+				v.children[n] = append(v.children[n], c)
 			}
 		}
 		for _, x := range t.Recent() {
@@ -75,7 +73,7 @@ func (s *Source) view(now time.Time) {
 			delete(views, "")
 		}
 	})
-	s.start(views, now)
+	return views
 }
 
 func (s *Source) start(views map[string]*view, now time.Time) {
