@@ -2,6 +2,7 @@ package files
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -118,3 +119,10 @@ func (p *place) find(hints []string) {
 		}
 	}
 }
+
+// nowhere is the root of files whose root was let go: until they are found again there
+// is none.
+type nowhere struct{}
+
+func (nowhere) OpenFile(string) (*os.File, error) { return nil, fs.ErrNotExist }
+func (nowhere) Stat(string) (os.FileInfo, error)  { return nil, fs.ErrNotExist }

@@ -107,7 +107,7 @@ func TestForged(t *testing.T) {
 	n.t.ByPIDNS(identity.NSKey{Inum: 300, Gen: 300}).Name.ID = someID
 	src := New(Options{Table: n, Proc: filepath.Join(p.dir, "proc")})
 	src.all = bpf.LogSelf | bpf.LogInside
-	views := src.views()
+	views, _ := src.views()
 	tenant := n.t.ByPIDNS(identity.NSKey{Inum: 100, Gen: 100}).ID
 	in := func(dirs ...string) []string {
 		for i := range dirs {

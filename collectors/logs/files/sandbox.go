@@ -31,6 +31,7 @@ type sandbox struct {
 	v  view
 	// ended: it is gone, and what is left is to be read.
 	ended time.Time
+	done  bool // run returned, and files are the next one's
 
 	roots  map[string]*place // by mount namespace
 	files  map[string]*follow
@@ -49,12 +50,24 @@ type store struct {
 	changed, listed time.Time
 }
 
-func (s *sandbox) set(v view, ended time.Time) {
+// set says what is known by now. false: nobody reads it any more.
+func (s *sandbox) set(v view) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.v, s.ended = v, ended; !ended.IsZero() {
-		s.stores = time.Time{}
+	if !s.done {
+		s.v, s.ended = v, time.Time{}
 	}
+	return !s.done
+}
+
+// end says that it is gone, and returns since when.
+func (s *sandbox) end(now time.Time) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended.IsZero() {
+		s.ended = now
+	}
+	return s.ended
 }
 
 func (s *sandbox) run(ctx context.Context) {
@@ -82,15 +95,20 @@ func (s *sandbox) run(ctx context.Context) {
 	}
 }
 
+// close lets go of all but what is known of files.
 func (s *sandbox) close() {
 	for _, f := range s.files {
 		f.close()
+		f.root = nowhere{}
 		s.src.end(f)
 	}
 	s.src.opened.Add(int64(-s.held))
 	for _, p := range s.roots {
 		_ = p.root.Close()
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done = true
 }
 
 // list looks for files in stores that changed.
@@ -110,6 +128,9 @@ func (s *sandbox) list(now time.Time) {
 			for _, x := range all {
 				if f := s.files[x.ID]; f != nil {
 					f.seen = now
+					if f.root == root(nowhere{}) {
+						f.root, f.path, f.parse = p.root, x.Path, parserOf(x.Format)
+					}
 				} else if len(s.files) < maxFollowed {
 					s.files[x.ID] = &follow{
 						tail:    tail{root: p.root, path: x.Path, parse: parserOf(x.Format), since: s.src.began},

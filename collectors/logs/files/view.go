@@ -13,13 +13,16 @@ import (
 func boxOf(k identity.NSKey) bpf.LogBox { return bpf.LogBox{PIDNS: k.Inum, Start: k.Gen} }
 
 // view looks at the table, and starts and ends the reading of sandboxes.
-func (s *Source) view(now time.Time) { s.start(s.views(), now) }
+func (s *Source) view(now time.Time) {
+	views, lives := s.views()
+	s.start(views, lives, now)
+}
 
-// views returns what is known of each sandbox that is to be read. A container is looked
-// for in what is right around it, and nowhere else: what is further out would have to
-// take the word of those in between.
-func (s *Source) views() map[string]*view {
-	views := map[string]*view{}
+// views returns what is known of each sandbox that is to be read, and which live. A
+// container is looked for in what is right around it, and nowhere else: what is further
+// out would have to take the word of those in between.
+func (s *Source) views() (views map[string]*view, lives map[string]bool) {
+	views, lives = map[string]*view{}, map[string]bool{"": true}
 	s.o.Table.View(func(t *identity.Table, _ map[string]int) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -65,6 +68,7 @@ func (s *Source) views() map[string]*view {
 		}
 		for _, x := range t.Containers() {
 			add(x)
+			lives[x.ID] = true
 			if s.inside(x) != 0 && x.OwnPIDNS() {
 				get(x)
 			}
@@ -73,36 +77,38 @@ func (s *Source) views() map[string]*view {
 			delete(views, "")
 		}
 	})
-	return views
+	return views, lives
 }
 
-func (s *Source) start(views map[string]*view, now time.Time) {
+// start starts and ends the reading of sandboxes. While one lives, what is known of its
+// files is kept, though nothing of it is to be read now.
+func (s *Source) start(views map[string]*view, lives map[string]bool, now time.Time) {
 	for key, v := range views {
-		b := s.boxes[key]
-		if b == nil {
-			if len(s.boxes) >= maxSandboxes {
-				continue
-			}
-			b = &sandbox{src: s, v: *v, roots: map[string]*place{}, files: map[string]*follow{}}
-			var ctx context.Context
-			ctx, b.cancel = context.WithCancel(s.ctx)
-			s.boxes[key] = b
-			s.workers.Go(func() { b.run(ctx) })
+		old := s.boxes[key]
+		if old != nil && old.set(*v) {
 			continue
 		}
-		b.set(*v, time.Time{})
+		b := &sandbox{src: s, v: *v, roots: map[string]*place{}, files: map[string]*follow{}}
+		switch {
+		case old != nil:
+			old.cancel()
+			b.files = old.files
+			for _, f := range b.files {
+				s.again(f, now)
+			}
+		case len(s.boxes) >= maxSandboxes:
+			continue
+		}
+		var ctx context.Context
+		ctx, b.cancel = context.WithCancel(s.ctx)
+		s.boxes[key] = b
+		s.workers.Go(func() { b.run(ctx) })
 	}
 	for key, b := range s.boxes {
 		if views[key] != nil {
 			continue
 		}
-		b.mu.Lock()
-		if b.ended.IsZero() {
-			b.ended = now
-		}
-		over := now.Sub(b.ended) > 2*lastTurns
-		b.mu.Unlock()
-		if over {
+		if now.Sub(b.end(now)) > 2*lastTurns && !lives[key] {
 			b.cancel()
 			delete(s.boxes, key)
 		}
