@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/prometheus/procfs"
 
@@ -21,7 +22,9 @@ import (
 // Who is in a sandbox can mount what it likes, and that is believed for that sandbox's
 // own files alone. On the node, where everybody's are, a hint is a monitor's, and only
 // of that monitor's mount namespace.
-func (s *sandbox) look(v *view) {
+func (s *sandbox) look(v *view, now time.Time) {
+	s.drop(now)
+	s.stores = now
 	var hints []string
 	own := map[string][]string{} // by mount namespace
 	s.open(v.init)
@@ -82,15 +85,56 @@ func (s *sandbox) open(k identity.ProcessKey) {
 // told.
 func (s *sandbox) openPID(pid int) string {
 	ns, err := s.link(pid, "mnt")
-	if err != nil || s.roots[ns] != nil || len(s.roots) >= maxRoots {
+	if err != nil {
+		return ""
+	}
+	if p := s.roots[ns]; p != nil {
+		p.had = s.stores
+		return ns
+	}
+	if len(s.roots) >= maxRoots {
+		if !s.full {
+			s.full = true
+			s.src.o.Log.Warn().Str("container", s.key).Int("most", maxRoots).Msg("containers inside are started in too many mount namespaces: logs that are only in the others are not told")
+		}
 		return ns
 	}
 	r, err := evidence.OpenRoot(s.src.o.Proc, pid)
 	if err != nil {
 		return ns
 	}
-	s.roots[ns] = &place{root: r}
+	s.roots[ns] = &place{root: r, had: s.stores}
 	return ns
+}
+
+// drop closes roots that no process has any more, since the last look and for a while,
+// so that they hold up no mount, nor other roots. One with an open file below stays.
+func (s *sandbox) drop(now time.Time) {
+	keep := keepRoot
+	if len(s.roots) >= maxRoots {
+		keep = lastTurns
+	}
+	for ns, p := range s.roots {
+		if !p.had.Before(s.stores) || now.Sub(p.had) <= keep || s.reads(p) {
+			continue
+		}
+		for _, f := range s.files {
+			if f.root == root(p.root) {
+				f.root = nowhere{}
+			}
+		}
+		_ = p.root.Close() // nothing was written
+		delete(s.roots, ns)
+	}
+}
+
+func (s *sandbox) reads(p *place) bool {
+	for _, f := range s.files {
+		if f.file != nil && f.root == root(p.root) {
+			return true
+		}
+	}
+	return false
 }
 
 func parentOf(proc string, pid int) (int, bool) {

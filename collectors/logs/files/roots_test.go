@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -120,7 +121,7 @@ func TestForged(t *testing.T) {
 		tenant: {"mnt:[100]": in("/other", "/tenant", usual), "mnt:[101]": in("/other", usual)},
 	} {
 		s := newSandbox(t, src)
-		s.look(views[key])
+		s.look(views[key], time.Now())
 		if d := cmp.Diff(want, places(s)); d != "" {
 			t.Errorf("sandbox %q reads other stores (-want +got):\n%s", key, d)
 		}

@@ -19,12 +19,14 @@ const (
 	wait        = 3 * time.Second // for whose file it is
 	restAfter   = 2 * time.Second // after the end of a container its monitor may write on
 	lastTurns   = 5 * time.Second // for what is left when the sandbox is gone
+	keepRoot    = time.Minute     // that nobody has any more, unless there are too many
 )
 
 // sandbox is what is read below the roots of one sandbox. All but view belongs to the
 // goroutine of run.
 type sandbox struct {
 	src    *Source
+	key    string // its id, "" of the node
 	cancel context.CancelFunc
 
 	mu sync.Mutex
@@ -37,12 +39,14 @@ type sandbox struct {
 	files  map[string]*follow
 	stores time.Time // looked for
 	held   int       // files that are open
+	full   bool      // it was said that there are too many roots
 }
 
 // place is a root, and the stores that are below it.
 type place struct {
 	root   *evidence.Root
 	stores []*store
+	had    time.Time // by a process that counts, last
 }
 
 type store struct {
@@ -80,8 +84,7 @@ func (s *sandbox) run(ctx context.Context) {
 		v, ended := s.v, s.ended
 		s.mu.Unlock()
 		if ended.IsZero() && now.Sub(s.stores) >= storesEvery {
-			s.stores = now
-			s.look(&v)
+			s.look(&v, now)
 		}
 		s.list(now)
 		if !s.read(ctx, &v, now) || !ended.IsZero() && now.Sub(ended) > lastTurns {

@@ -88,7 +88,7 @@ func (s *Source) start(views map[string]*view, lives map[string]bool, now time.T
 		if old != nil && old.set(*v) {
 			continue
 		}
-		b := &sandbox{src: s, v: *v, roots: map[string]*place{}, files: map[string]*follow{}}
+		b := &sandbox{src: s, key: key, v: *v, roots: map[string]*place{}, files: map[string]*follow{}}
 		switch {
 		case old != nil:
 			old.cancel()
