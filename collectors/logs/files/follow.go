@@ -25,7 +25,7 @@ type follow struct {
 	clock identity.Clock
 	now   time.Time
 	out   []bpf.Log
-	bytes int
+	bytes int // that out takes
 }
 
 func (f *follow) put(box bpf.LogBox, sel bpf.LogSelection) {
@@ -66,8 +66,11 @@ func (f *follow) entry(e entry, _ int) {
 	s.Records++
 	s.Bytes += uint64(len(text))
 	f.out = append(f.out, bpf.Log{Box: f.box, FD: e.fd, Time: f.moment(e.time), Data: text, Dropped: s.Dropped})
-	f.bytes += len(text)
+	f.bytes += len(text) + overhead
 }
+
+// full implements heard: lines that are short in the file take more in memory.
+func (f *follow) full() bool { return f.bytes >= maxBatch }
 
 // moment is a time of a file in ns since boot. One that cannot be is now's.
 func (f *follow) moment(t time.Time) uint64 {

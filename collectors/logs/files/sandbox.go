@@ -13,8 +13,10 @@ import (
 const (
 	maxRoots    = 8
 	maxFollowed = 4096
-	maxOpen     = 256     // files at once
-	maxStep     = 1 << 20 // bytes of one file in one turn
+	maxOpen     = 256       // files at once
+	maxStep     = 1 << 20   // bytes of one file in one turn
+	maxBatch    = 256 << 10 // bytes of memory, about, that are handed over at once
+	overhead    = 300       // what a record takes besides its text
 	storesEvery = 2 * time.Second
 	wait        = 3 * time.Second // for whose file it is
 	restAfter   = 2 * time.Second // after the end of a container its monitor may write on
@@ -197,10 +199,16 @@ func (s *sandbox) one(ctx context.Context, v *view, f *follow, buf []byte, now t
 		f.next = next
 	}
 	f.fill(now, s.src.o.Rate, s.src.o.Burst)
-	if f.bucket > 0 {
-		n, err := f.step(now, buf, min(int(f.bucket), maxStep), f)
+	for room := min(int(f.bucket), maxStep); room > 0; {
+		n, err := f.step(now, buf, room, f)
 		f.bucket -= float64(n)
 		s.src.failed(err)
+		if room -= n; !f.full() {
+			break
+		}
+		if !s.src.send(ctx, f, false) {
+			return false
+		}
 	}
 	return s.src.send(ctx, f, f.bucket > 0 && f.rests(now, restAfter))
 }

@@ -1,0 +1,62 @@
+package files
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/eyas-agent/eyas/bpf"
+)
+
+// TestFull: when no more lines are taken the next step goes on behind the last one, and
+// nothing of a file that was renamed meanwhile is lost.
+func TestFull(t *testing.T) {
+	r := newRig(t)
+	r.most = 1
+	r.write(k8s("a") + k8s("b") + k8s("c"))
+	n, err := r.step(r.at, r.buf, 1<<20, &r.list)
+	if want := len(k8s("a")); err != nil || n != want {
+		t.Errorf("read %d bytes, want %d: %v", n, want, err)
+	}
+	r.want("a")
+	r.do(os.Rename(r.name("log"), r.name("log.1")))
+	r.write(k8s("d"))
+	for _, want := range []string{"b", "c"} {
+		r.turn(1)
+		r.want(want)
+	}
+	r.turn(4)
+	r.want("d")
+	if r.bytes != 0 {
+		t.Errorf("%d bytes lost", r.bytes)
+	}
+}
+
+// TestBatches: of a file with many short lines all come, in batches that are bounded by
+// what they take in memory.
+func TestBatches(t *testing.T) {
+	const lines = 20000
+	r := newSource(t, bpf.LogInside)
+	f := r.log(someID)
+	if _, err := f.WriteString(strings.Repeat(line("stdout", "F", ""), lines)); err != nil {
+		t.Fatal(err)
+	}
+	r.put(8, someID[:12], 100, 200)
+	got, most := 0, 0
+	for late := time.Now().Add(time.Minute); got < lines; {
+		if time.Now().After(late) {
+			t.Fatalf("%d lines came", got)
+		}
+		if err := r.s.Read(time.Now().Add(20*time.Millisecond), func(*bpf.Log) bool {
+			most = max(most, len(r.s.rest))
+			got++
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if limit := maxBatch/overhead + 1; most > limit || got != lines {
+		t.Errorf("%d lines came, %d at once, want %d, at most %d", got, most, lines, limit)
+	}
+}
