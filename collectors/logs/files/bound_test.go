@@ -2,11 +2,15 @@ package files
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/eyas-agent/eyas/bpf"
+	"github.com/eyas-agent/eyas/collectors/identity"
 )
 
 // TestFull: when no more lines are taken the next step goes on behind the last one, and
@@ -58,5 +62,34 @@ func TestBatches(t *testing.T) {
 	}
 	if limit := maxBatch/overhead + 1; most > limit || got != lines {
 		t.Errorf("%d lines came, %d at once, want %d, at most %d", got, most, lines, limit)
+	}
+}
+
+// TestAdopt: what a runtime says of a container is not read when there is no room for
+// another one.
+func TestAdopt(t *testing.T) {
+	x := newTenant(t)
+	names := filepath.Join(x.store, "containers.json")
+	x.do(os.WriteFile(names, []byte(`[{"id":"`+someID+`","names":["short"]}]`), 0o600))
+	opens, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	x.do(err)
+	t.Cleanup(func() { unix.Close(opens) })
+	_, err = unix.InotifyAddWatch(opens, names, unix.IN_OPEN)
+	x.do(err)
+	s := New(Options{})
+	v := &view{pidns: identity.NSKey{Inum: 100}, inside: bpf.LogInside}
+	f := &follow{tail: tail{root: x.tail.root}, id: someID}
+	for i := range maxUnseenOf - 1 {
+		s.unseen[bpf.LogBox{Start: 1e6 + uint64(i)}] = Unseen{Parent: v.pidns}
+	}
+	for _, want := range []bool{true, false} { // there is room for one
+		got := s.adopt(f, v)
+		n, err := unix.Read(opens, make([]byte, 4096))
+		if read := n > 0; got != want || read != want || !read && err != unix.EAGAIN {
+			t.Errorf("adopted %v, read %v, want %v: %v", got, read, want, err)
+		}
+	}
+	if u, _ := s.Unseen(f.box); u.Name.Name != "short" {
+		t.Errorf("it is named %+v", u.Name)
 	}
 }

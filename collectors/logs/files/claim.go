@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/eyas-agent/eyas/bpf"
+	"github.com/eyas-agent/eyas/collectors/identity"
+	"github.com/eyas-agent/eyas/collectors/identity/evidence"
 )
 
 // claim makes a container's file the only one that is told of it.
@@ -42,4 +44,47 @@ func (s *Source) again(f *follow, now time.Time) {
 	}
 	s.claimed[f.box] = f
 	s.resting[f.box] = false
+}
+
+// adopt makes a file that of a container that nobody knows: it came and went before it
+// was named, or writes its last now. What its runtime says of it is read only if there
+// is room: that can be megabytes.
+func (s *Source) adopt(f *follow, v *view) bool {
+	s.mu.Lock()
+	room := s.room(v)
+	s.mu.Unlock()
+	if !room {
+		return false
+	}
+	name := identity.Name{Runtime: f.runtime, ID: f.id, Source: "log-file"}
+	if r, ok := f.root.(*evidence.Root); ok {
+		c, known, _ := r.Podman(f.id, nil)
+		if !known {
+			c, known, _ = r.Docker(f.id)
+		}
+		if known {
+			name.Name, name.Image, name.Runtime = c.Name, c.Image, c.Runtime
+		}
+	}
+	s.mu.Lock()
+	if !s.room(v) { // others adopt, too
+		s.mu.Unlock()
+		return false
+	}
+	s.serial++
+	box := bpf.LogBox{Start: s.serial}
+	s.unseen[box] = Unseen{Parent: v.pidns, Name: name}
+	s.mu.Unlock()
+	return s.claim(f, box, v.inside)
+}
+
+// room reports whether another container may be adopted. The lock is held.
+func (s *Source) room(v *view) bool {
+	of := 0
+	for _, u := range s.unseen {
+		if u.Parent == v.pidns {
+			of++
+		}
+	}
+	return len(s.unseen) < maxUnseen && of < maxUnseenOf
 }

@@ -168,34 +168,3 @@ func namesOf(x *identity.Container) (names []string) {
 	}
 	return names
 }
-
-// adopt makes a file that of a container that nobody knows: it came and went before it
-// was named, or writes its last now.
-func (s *Source) adopt(f *follow, v *view) bool {
-	name := identity.Name{Runtime: f.runtime, ID: f.id, Source: "log-file"}
-	if r, ok := f.root.(*evidence.Root); ok {
-		c, known, _ := r.Podman(f.id, nil)
-		if !known {
-			c, known, _ = r.Docker(f.id)
-		}
-		if known {
-			name.Name, name.Image, name.Runtime = c.Name, c.Image, c.Runtime
-		}
-	}
-	s.mu.Lock()
-	of := 0
-	for _, u := range s.unseen {
-		if u.Parent == v.pidns {
-			of++
-		}
-	}
-	if len(s.unseen) >= maxUnseen || of >= maxUnseenOf {
-		s.mu.Unlock()
-		return false
-	}
-	s.serial++
-	box := bpf.LogBox{Start: s.serial}
-	s.unseen[box] = Unseen{Parent: v.pidns, Name: name}
-	s.mu.Unlock()
-	return s.claim(f, box, v.inside)
-}
