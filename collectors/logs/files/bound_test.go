@@ -93,3 +93,27 @@ func TestAdopt(t *testing.T) {
 		t.Errorf("it is named %+v", u.Name)
 	}
 }
+
+// TestRest: a sandbox whose files take long to be found is searched less often.
+func TestRest(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{0: 0, 10 * time.Millisecond: 100 * time.Millisecond, time.Hour: maxRest} {
+		if got := rest(took); got != want {
+			t.Errorf("after %v it rests %v, want %v", took, got, want)
+		}
+	}
+	p := &fakeProc{T: t, dir: t.TempDir()}
+	p.proc(7, 1, "100", "100", "sh", "")
+	p.store("100", "/var/lib/containers/storage")
+	s := newSandbox(t, New(Options{Proc: filepath.Join(p.dir, "proc")}))
+	v := &view{key: "t", init: identity.ProcessKey{PID: 7}}
+	began := time.Now()
+	s.rests = began.Add(time.Second)
+	s.search(v, began, true)
+	if len(s.files)+len(s.roots) != 0 {
+		t.Error("it was searched while it rests")
+	}
+	s.search(v, s.rests, true)
+	if took := s.rests.Sub(began.Add(time.Second)); len(s.files) != 1 || took <= 0 || took > 10*time.Since(began) {
+		t.Errorf("%d files found, then it rests %v", len(s.files), took)
+	}
+}

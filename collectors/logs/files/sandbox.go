@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/eyas-agent/eyas/bpf"
-	"github.com/eyas-agent/eyas/collectors/identity/evidence"
 )
 
 // Bounds and times of one sandbox.
@@ -21,6 +20,7 @@ const (
 	wait        = 3 * time.Second // for whose file it is
 	restAfter   = 2 * time.Second // after the end of a container its monitor may write on
 	lastTurns   = 5 * time.Second // for what is left when the sandbox is gone
+	maxRest     = time.Minute     // between searches
 	keepRoot    = time.Minute     // that nobody has any more, unless there are too many
 )
 
@@ -40,20 +40,9 @@ type sandbox struct {
 	roots  map[string]*place // by mount namespace
 	files  map[string]*follow
 	stores time.Time // looked for
+	rests  time.Time // no file is looked for before
 	held   int       // files that are open
 	full   bool      // it was said that there are too many roots
-}
-
-// place is a root, and the stores that are below it.
-type place struct {
-	root   *evidence.Root
-	stores []*store
-	had    time.Time // by a process that counts, last
-}
-
-type store struct {
-	evidence.LogStore
-	changed, listed time.Time
 }
 
 // set says what is known by now. false: nobody reads it any more.
@@ -85,10 +74,7 @@ func (s *sandbox) run(ctx context.Context) {
 		s.mu.Lock()
 		v, ended := s.v, s.ended
 		s.mu.Unlock()
-		if ended.IsZero() && now.Sub(s.stores) >= storesEvery {
-			s.look(&v, now)
-		}
-		s.list(now)
+		s.search(&v, now, ended.IsZero())
 		if !s.read(ctx, &v, now) || !ended.IsZero() && now.Sub(ended) > lastTurns {
 			return
 		}
@@ -114,37 +100,6 @@ func (s *sandbox) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.done = true
-}
-
-// list looks for files in stores that changed.
-func (s *sandbox) list(now time.Time) {
-	for _, p := range s.roots {
-		for _, st := range p.stores {
-			changed, err := p.root.Changed(st.Dir)
-			// Times of directories are coarse: soon after a change there may be another.
-			if err != nil || changed.Equal(st.changed) && (now.Sub(changed) > time.Second || now.Before(changed)) && now.Sub(st.listed) < storesEvery {
-				continue
-			}
-			st.changed, st.listed = changed, now
-			all, err := p.root.LogFiles(st.LogStore, maxFollowed)
-			if err != nil {
-				continue
-			}
-			for _, x := range all {
-				if f := s.files[x.ID]; f != nil {
-					f.seen = now
-					if f.root == root(nowhere{}) {
-						f.root, f.path, f.parse = p.root, x.Path, parserOf(x.Format)
-					}
-				} else if len(s.files) < maxFollowed {
-					s.files[x.ID] = &follow{
-						tail:    tail{root: p.root, path: x.Path, parse: parserOf(x.Format), since: s.src.began},
-						runtime: st.Runtime, id: x.ID, found: now, seen: now, clock: s.src.o.Clock,
-					}
-				}
-			}
-		}
-	}
 }
 
 // read reads what is new, and hands it over. false: nobody takes it any more.
