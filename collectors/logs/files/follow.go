@@ -25,7 +25,7 @@ type follow struct {
 	clock identity.Clock
 	now   time.Time
 	out   []bpf.Log
-	bytes int
+	bytes int // that out takes
 }
 
 func (f *follow) put(box bpf.LogBox, sel bpf.LogSelection) {
@@ -66,8 +66,11 @@ func (f *follow) entry(e entry, _ int) {
 	s.Records++
 	s.Bytes += uint64(len(text))
 	f.out = append(f.out, bpf.Log{Box: f.box, FD: e.fd, Time: f.moment(e.time), Data: text, Dropped: s.Dropped})
-	f.bytes += len(text)
+	f.bytes += len(text) + overhead
 }
+
+// full implements heard: lines that are short in the file take more in memory.
+func (f *follow) full() bool { return f.bytes >= maxBatch }
 
 // moment is a time of a file in ns since boot. One that cannot be is now's.
 func (f *follow) moment(t time.Time) uint64 {
@@ -87,7 +90,7 @@ func (f *follow) lost(bytes int64) {
 	d.Records, d.Bytes = d.Records+1, d.Bytes+uint64(bytes)
 }
 
-// child is a container in a sandbox.
+// child is a container right in a sandbox.
 type child struct {
 	box      bpf.LogBox
 	names    []string // ids that it may have with its runtime
@@ -103,7 +106,7 @@ type view struct {
 	pidns    identity.NSKey
 	init     identity.ProcessKey // its first process
 	inside   bpf.LogSelection    // of a container that nobody knows
-	children map[string][]child  // by each of their names, the latest last
+	children map[string][]child  // right in it, by each of their names, the latest last
 	known    map[string]bool     // names of all containers of the node
 }
 

@@ -6,55 +6,63 @@ import (
 	"time"
 
 	"github.com/eyas-agent/eyas/bpf"
-	"github.com/eyas-agent/eyas/collectors/identity/evidence"
 )
 
 // Bounds and times of one sandbox.
 const (
 	maxRoots    = 8
 	maxFollowed = 4096
-	maxOpen     = 256     // files at once
-	maxStep     = 1 << 20 // bytes of one file in one turn
+	maxOpen     = 256       // files at once
+	maxStep     = 1 << 20   // bytes of one file in one turn
+	maxBatch    = 256 << 10 // bytes of memory, about, that are handed over at once
+	overhead    = 300       // what a record takes besides its text
 	storesEvery = 2 * time.Second
 	wait        = 3 * time.Second // for whose file it is
 	restAfter   = 2 * time.Second // after the end of a container its monitor may write on
 	lastTurns   = 5 * time.Second // for what is left when the sandbox is gone
+	maxRest     = time.Minute     // between searches
+	keepRoot    = time.Minute     // that nobody has any more, unless there are too many
 )
 
 // sandbox is what is read below the roots of one sandbox. All but view belongs to the
 // goroutine of run.
 type sandbox struct {
 	src    *Source
+	key    string // its id, "" of the node
 	cancel context.CancelFunc
 
 	mu sync.Mutex
 	v  view
 	// ended: it is gone, and what is left is to be read.
 	ended time.Time
+	done  bool // run returned, and files are the next one's
 
 	roots  map[string]*place // by mount namespace
 	files  map[string]*follow
 	stores time.Time // looked for
+	rests  time.Time // no file is looked for before
 	held   int       // files that are open
+	full   bool      // it was said that there are too many roots
 }
 
-// place is a root, and the stores that are below it.
-type place struct {
-	root   *evidence.Root
-	stores []*store
-}
-
-type store struct {
-	evidence.LogStore
-	changed, listed time.Time
-}
-
-func (s *sandbox) set(v view, ended time.Time) {
+// set says what is known by now. false: nobody reads it any more.
+func (s *sandbox) set(v view) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.v, s.ended = v, ended; !ended.IsZero() {
-		s.stores = time.Time{}
+	if !s.done {
+		s.v, s.ended = v, time.Time{}
 	}
+	return !s.done
+}
+
+// end says that it is gone, and returns since when.
+func (s *sandbox) end(now time.Time) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended.IsZero() {
+		s.ended = now
+	}
+	return s.ended
 }
 
 func (s *sandbox) run(ctx context.Context) {
@@ -66,11 +74,7 @@ func (s *sandbox) run(ctx context.Context) {
 		s.mu.Lock()
 		v, ended := s.v, s.ended
 		s.mu.Unlock()
-		if ended.IsZero() && now.Sub(s.stores) >= storesEvery {
-			s.stores = now
-			s.look(&v)
-		}
-		s.list(now)
+		s.search(&v, now, ended.IsZero())
 		if !s.read(ctx, &v, now) || !ended.IsZero() && now.Sub(ended) > lastTurns {
 			return
 		}
@@ -82,43 +86,20 @@ func (s *sandbox) run(ctx context.Context) {
 	}
 }
 
+// close lets go of all but what is known of files.
 func (s *sandbox) close() {
 	for _, f := range s.files {
 		f.close()
+		f.root = nowhere{}
 		s.src.end(f)
 	}
 	s.src.opened.Add(int64(-s.held))
 	for _, p := range s.roots {
 		_ = p.root.Close()
 	}
-}
-
-// list looks for files in stores that changed.
-func (s *sandbox) list(now time.Time) {
-	for _, p := range s.roots {
-		for _, st := range p.stores {
-			changed, err := p.root.Changed(st.Dir)
-			// Times of directories are coarse: soon after a change there may be another.
-			if err != nil || changed.Equal(st.changed) && (now.Sub(changed) > time.Second || now.Before(changed)) && now.Sub(st.listed) < storesEvery {
-				continue
-			}
-			st.changed, st.listed = changed, now
-			all, err := p.root.LogFiles(st.LogStore, maxFollowed)
-			if err != nil {
-				continue
-			}
-			for _, x := range all {
-				if f := s.files[x.ID]; f != nil {
-					f.seen = now
-				} else if len(s.files) < maxFollowed {
-					s.files[x.ID] = &follow{
-						tail:    tail{root: p.root, path: x.Path, parse: parserOf(x.Format), since: s.src.began},
-						runtime: st.Runtime, id: x.ID, found: now, seen: now, clock: s.src.o.Clock,
-					}
-				}
-			}
-		}
-	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done = true
 }
 
 // read reads what is new, and hands it over. false: nobody takes it any more.
@@ -173,10 +154,16 @@ func (s *sandbox) one(ctx context.Context, v *view, f *follow, buf []byte, now t
 		f.next = next
 	}
 	f.fill(now, s.src.o.Rate, s.src.o.Burst)
-	if f.bucket > 0 {
-		n, err := f.step(now, buf, min(int(f.bucket), maxStep), f)
+	for room := min(int(f.bucket), maxStep); room > 0; {
+		n, err := f.step(now, buf, room, f)
 		f.bucket -= float64(n)
 		s.src.failed(err)
+		if room -= n; !f.full() {
+			break
+		}
+		if !s.src.send(ctx, f, false) {
+			return false
+		}
 	}
 	return s.src.send(ctx, f, f.bucket > 0 && f.rests(now, restAfter))
 }

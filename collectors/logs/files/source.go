@@ -183,19 +183,6 @@ func (s *Source) forgotten(b bpf.LogBox) bool {
 	return s.past[b]
 }
 
-// claim makes a container's file the only one that is told of it.
-func (s *Source) claim(f *follow, b bpf.LogBox, l bpf.LogSelection) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if l == 0 || s.claimed[b] != nil && s.claimed[b] != f {
-		return false
-	}
-	s.claimed[b] = f
-	s.resting[b] = false
-	f.put(b, l)
-	return true
-}
-
 // failed notes that a file could not be read.
 func (s *Source) failed(err error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -223,11 +210,4 @@ func (s *Source) send(ctx context.Context, f *follow, rests bool) bool {
 	s.streams[f.box] = []bpf.LogStream{f.streams[bpf.LogStdout], f.streams[bpf.LogStderr]}
 	s.resting[f.box] = rests
 	return true
-}
-
-// end lets go of a file of a sandbox that is gone.
-func (s *Source) end(f *follow) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.resting, f.box) // nothing comes any more
 }

@@ -60,14 +60,15 @@ func idOf(s os.FileInfo) fileID {
 	return fileID{st.Dev, st.Ino}
 }
 
-// heard takes what a tail finds. What was lost are bytes of the file.
+// heard takes what a tail finds, until it is full. What was lost are bytes of the file.
 type heard interface {
 	entry(e entry, bytes int)
 	lost(bytes int64)
+	full() bool
 }
 
-// step reads what is new, into buf, until room is used or nothing is left, and returns
-// how much it read. An error is of the file, and passes or does not.
+// step reads what is new, into buf, until room is used, to is full or nothing is left,
+// and returns how much it read. An error is of the file, and passes or does not.
 func (t *tail) step(now time.Time, buf []byte, room int, to heard) (n int, err error) {
 	if t.file == nil {
 		if ok, err := t.open(now); !ok {
@@ -89,7 +90,7 @@ func (t *tail) step(now time.Time, buf []byte, room int, to heard) (n int, err e
 		t.pos, t.skip = t.size, true
 		t.remember(nil)
 	}
-	for t.pos < t.size && n < room {
+	for t.pos < t.size && n < room && !to.full() {
 		got, used, err := t.read(buf, to)
 		n += got
 		if err != nil {
@@ -99,7 +100,7 @@ func (t *tail) step(now time.Time, buf []byte, room int, to heard) (n int, err e
 			break // a line that has no end yet
 		}
 	}
-	if n < room {
+	if n < room && !to.full() {
 		return n, t.turn(now, to)
 	}
 	return n, nil
@@ -113,6 +114,10 @@ func (t *tail) read(buf []byte, to heard) (got, used int, err error) {
 		return got, 0, err
 	}
 	for rest := buf[:got]; len(rest) > 0; rest = buf[used:got] {
+		if to.full() {
+			got = used // the rest is read again
+			break
+		}
 		end := bytes.IndexByte(rest, '\n')
 		if end < 0 {
 			if t.skip || len(rest) >= maxLine {
@@ -138,8 +143,7 @@ func (t *tail) read(buf []byte, to heard) (got, used int, err error) {
 	return got, used, nil
 }
 
-// remember keeps the end of what was read, by which a file that was truncated and has
-// grown again is known.
+// remember keeps the end of what was read, by which a truncated file that grew is known.
 func (t *tail) remember(read []byte) {
 	t.last = append(t.last[:0], read[max(len(read)-tailBytes, 0):]...)
 }

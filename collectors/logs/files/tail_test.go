@@ -14,7 +14,10 @@ type list struct {
 	lines []string
 	bytes int64 // lost
 	times int
+	most  int // lines at once; 0: any
 }
+
+func (l *list) full() bool { return l.most > 0 && len(l.lines) >= l.most }
 
 func (l *list) entry(e entry, _ int) {
 	end := ""

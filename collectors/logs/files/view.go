@@ -14,7 +14,15 @@ func boxOf(k identity.NSKey) bpf.LogBox { return bpf.LogBox{PIDNS: k.Inum, Start
 
 // view looks at the table, and starts and ends the reading of sandboxes.
 func (s *Source) view(now time.Time) {
-	views := map[string]*view{}
+	views, lives := s.views()
+	s.start(views, lives, now)
+}
+
+// views returns what is known of each sandbox that is to be read, and which live. A
+// container is looked for in what is right around it, and nowhere else: what is further
+// out would have to take the word of those in between.
+func (s *Source) views() (views map[string]*view, lives map[string]bool) {
+	views, lives = map[string]*view{}, map[string]bool{"": true}
 	s.o.Table.View(func(t *identity.Table, _ map[string]int) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -50,16 +58,9 @@ func (s *Source) view(now time.Time) {
 			if c.selected == 0 {
 				return
 			}
-			up := x.Parent
-			for {
-				v := get(up)
-				for _, n := range names {
-					v.children[n] = append(v.children[n], c)
-				}
-				if up == nil {
-					break
-				}
-				up = up.Parent
+			v := get(x.Parent)
+			for _, n := range names {
+				v.children[n] = append(v.children[n], c)
 			}
 		}
 		for _, x := range t.Recent() {
@@ -67,6 +68,7 @@ func (s *Source) view(now time.Time) {
 		}
 		for _, x := range t.Containers() {
 			add(x)
+			lives[x.ID] = true
 			if s.inside(x) != 0 && x.OwnPIDNS() {
 				get(x)
 			}
@@ -75,70 +77,73 @@ func (s *Source) view(now time.Time) {
 			delete(views, "")
 		}
 	})
-	s.start(views, now)
+	return views, lives
 }
 
-func (s *Source) start(views map[string]*view, now time.Time) {
+// start starts and ends the reading of sandboxes. While one lives, what is known of its
+// files is kept, though nothing of it is to be read now.
+func (s *Source) start(views map[string]*view, lives map[string]bool, now time.Time) {
 	for key, v := range views {
-		b := s.boxes[key]
-		if b == nil {
-			if len(s.boxes) >= maxSandboxes {
-				continue
-			}
-			b = &sandbox{src: s, v: *v, roots: map[string]*place{}, files: map[string]*follow{}}
-			var ctx context.Context
-			ctx, b.cancel = context.WithCancel(s.ctx)
-			s.boxes[key] = b
-			s.workers.Go(func() { b.run(ctx) })
+		old := s.boxes[key]
+		if old != nil && old.set(*v) {
 			continue
 		}
-		b.set(*v, time.Time{})
+		b := &sandbox{src: s, key: key, v: *v, roots: map[string]*place{}, files: map[string]*follow{}}
+		switch {
+		case old != nil:
+			old.cancel()
+			b.files = old.files
+			for _, f := range b.files {
+				s.again(f, now)
+			}
+		case len(s.boxes) >= maxSandboxes:
+			continue
+		}
+		var ctx context.Context
+		ctx, b.cancel = context.WithCancel(s.ctx)
+		s.boxes[key] = b
+		s.workers.Go(func() { b.run(ctx) })
 	}
 	for key, b := range s.boxes {
 		if views[key] != nil {
 			continue
 		}
-		b.mu.Lock()
-		if b.ended.IsZero() {
-			b.ended = now
-		}
-		over := now.Sub(b.ended) > 2*lastTurns
-		b.mu.Unlock()
-		if over {
+		if now.Sub(b.end(now)) > 2*lastTurns && !lives[key] {
 			b.cancel()
 			delete(s.boxes, key)
 		}
 	}
 }
 
-// selected says what is told of a container, as the programs would.
+// selected says what is told of a container, as the programs do: what is said of it, or
+// of one around it, comes before what is said of all.
 func (s *Source) selected(x *identity.Container) bpf.LogSelection {
-	want := bpf.LogSelf
+	all := bpf.LogSelf
 	if x.PIDLevel > 1 {
-		want = bpf.LogInside
+		all = bpf.LogInside
 	}
-	if s.all&want != 0 {
-		return s.all
-	}
-	if l := s.chosen[boxOf(x.PIDNS)]; l&bpf.LogSelf != 0 {
-		return l
-	}
-	return s.around(x.Parent)
+	return s.said(x, bpf.LogSelf, all)
 }
 
 // inside says what is told of a container inside another.
 func (s *Source) inside(x *identity.Container) bpf.LogSelection {
-	if s.all&bpf.LogInside != 0 {
-		return s.all
-	}
-	return s.around(x)
+	return s.said(x, bpf.LogInside, bpf.LogInside)
 }
 
-func (s *Source) around(x *identity.Container) bpf.LogSelection {
+// said walks outwards to the nearest container of which is said what is wanted, or that
+// nothing is to be told.
+func (s *Source) said(x *identity.Container, want, all bpf.LogSelection) bpf.LogSelection {
 	for ; x != nil; x = x.Parent {
-		if l := s.chosen[boxOf(x.PIDNS)]; l&bpf.LogInside != 0 {
+		switch l := s.chosen[boxOf(x.PIDNS)]; {
+		case l&bpf.LogNone != 0:
+			return 0
+		case l&want != 0:
 			return l
 		}
+		want = bpf.LogInside
+	}
+	if s.all&all != 0 {
+		return s.all
 	}
 	return 0
 }
@@ -162,35 +167,4 @@ func namesOf(x *identity.Container) (names []string) {
 		add(x.Nodename)
 	}
 	return names
-}
-
-// adopt makes a file that of a container that nobody knows: it came and went before it
-// was named, or writes its last now.
-func (s *Source) adopt(f *follow, v *view) bool {
-	name := identity.Name{Runtime: f.runtime, ID: f.id, Source: "log-file"}
-	if r, ok := f.root.(*evidence.Root); ok {
-		c, known, _ := r.Podman(f.id, nil)
-		if !known {
-			c, known, _ = r.Docker(f.id)
-		}
-		if known {
-			name.Name, name.Image, name.Runtime = c.Name, c.Image, c.Runtime
-		}
-	}
-	s.mu.Lock()
-	of := 0
-	for _, u := range s.unseen {
-		if u.Parent == v.pidns {
-			of++
-		}
-	}
-	if len(s.unseen) >= maxUnseen || of >= maxUnseenOf {
-		s.mu.Unlock()
-		return false
-	}
-	s.serial++
-	box := bpf.LogBox{Start: s.serial}
-	s.unseen[box] = Unseen{Parent: v.pidns, Name: name}
-	s.mu.Unlock()
-	return s.claim(f, box, v.inside)
 }

@@ -1,0 +1,119 @@
+package files
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/eyas-agent/eyas/bpf"
+	"github.com/eyas-agent/eyas/collectors/identity"
+)
+
+// TestFull: when no more lines are taken the next step goes on behind the last one, and
+// nothing of a file that was renamed meanwhile is lost.
+func TestFull(t *testing.T) {
+	r := newRig(t)
+	r.most = 1
+	r.write(k8s("a") + k8s("b") + k8s("c"))
+	n, err := r.step(r.at, r.buf, 1<<20, &r.list)
+	if want := len(k8s("a")); err != nil || n != want {
+		t.Errorf("read %d bytes, want %d: %v", n, want, err)
+	}
+	r.want("a")
+	r.do(os.Rename(r.name("log"), r.name("log.1")))
+	r.write(k8s("d"))
+	for _, want := range []string{"b", "c"} {
+		r.turn(1)
+		r.want(want)
+	}
+	r.turn(4)
+	r.want("d")
+	if r.bytes != 0 {
+		t.Errorf("%d bytes lost", r.bytes)
+	}
+}
+
+// TestBatches: of a file with many short lines all come, in batches that are bounded by
+// what they take in memory.
+func TestBatches(t *testing.T) {
+	const lines = 20000
+	r := newSource(t, bpf.LogInside)
+	f := r.log(someID)
+	if _, err := f.WriteString(strings.Repeat(line("stdout", "F", ""), lines)); err != nil {
+		t.Fatal(err)
+	}
+	r.put(8, someID[:12], 100, 200)
+	got, most := 0, 0
+	for late := time.Now().Add(time.Minute); got < lines; {
+		if time.Now().After(late) {
+			t.Fatalf("%d lines came", got)
+		}
+		if err := r.s.Read(time.Now().Add(20*time.Millisecond), func(*bpf.Log) bool {
+			most = max(most, len(r.s.rest))
+			got++
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if limit := maxBatch/overhead + 1; most > limit || got != lines {
+		t.Errorf("%d lines came, %d at once, want %d, at most %d", got, most, lines, limit)
+	}
+}
+
+// TestAdopt: what a runtime says of a container is not read when there is no room for
+// another one.
+func TestAdopt(t *testing.T) {
+	x := newTenant(t)
+	names := filepath.Join(x.store, "containers.json")
+	x.do(os.WriteFile(names, []byte(`[{"id":"`+someID+`","names":["short"]}]`), 0o600))
+	opens, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	x.do(err)
+	t.Cleanup(func() { unix.Close(opens) })
+	_, err = unix.InotifyAddWatch(opens, names, unix.IN_OPEN)
+	x.do(err)
+	s := New(Options{})
+	v := &view{pidns: identity.NSKey{Inum: 100}, inside: bpf.LogInside}
+	f := &follow{tail: tail{root: x.tail.root}, id: someID}
+	for i := range maxUnseenOf - 1 {
+		s.unseen[bpf.LogBox{Start: 1e6 + uint64(i)}] = Unseen{Parent: v.pidns}
+	}
+	for _, want := range []bool{true, false} { // there is room for one
+		got := s.adopt(f, v)
+		n, err := unix.Read(opens, make([]byte, 4096))
+		if read := n > 0; got != want || read != want || !read && err != unix.EAGAIN {
+			t.Errorf("adopted %v, read %v, want %v: %v", got, read, want, err)
+		}
+	}
+	if u, _ := s.Unseen(f.box); u.Name.Name != "short" {
+		t.Errorf("it is named %+v", u.Name)
+	}
+}
+
+// TestRest: a sandbox whose files take long to be found is searched less often.
+func TestRest(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{0: 0, 10 * time.Millisecond: 100 * time.Millisecond, time.Hour: maxRest} {
+		if got := rest(took); got != want {
+			t.Errorf("after %v it rests %v, want %v", took, got, want)
+		}
+	}
+	p := &fakeProc{T: t, dir: t.TempDir()}
+	p.proc(7, 1, "100", "100", "sh", "")
+	p.store("100", "/var/lib/containers/storage")
+	s := newSandbox(t, New(Options{Proc: filepath.Join(p.dir, "proc")}))
+	v := &view{key: "t", init: identity.ProcessKey{PID: 7}}
+	began := time.Now()
+	s.rests = began.Add(time.Second)
+	s.search(v, began, true)
+	if len(s.files)+len(s.roots) != 0 {
+		t.Error("it was searched while it rests")
+	}
+	s.search(v, s.rests, true)
+	if took := s.rests.Sub(began.Add(time.Second)); len(s.files) != 1 || took <= 0 || took > 10*time.Since(began) {
+		t.Errorf("%d files found, then it rests %v", len(s.files), took)
+	}
+}
