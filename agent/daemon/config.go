@@ -65,7 +65,7 @@ func DefaultConfig() Config {
 		StateDir: "/var/lib/eyas", Socket: "/run/eyas/eyas.sock", Listen: "127.0.0.1:9817", LogLevel: "info",
 		HistoryMaxAge: 7 * 24 * time.Hour, HistoryMaxBytes: 256 << 20, ReconcileInterval: 30 * time.Second,
 		RingBytes: 8 << 20, Nice: -20, BPFStats: true, Denials: true, MaxNestedSeries: 50, ProcRoot: "/proc",
-		Logs: "annotated", LogsSource: "auto", LogsRate: 1 << 20, LogsBurst: 4 << 20, LogsRing: 8 << 20, OTLPQueue: 16 << 20,
+		Logs: "annotated", LogsSource: "kernel", LogsRate: 1 << 20, LogsBurst: 4 << 20, LogsRing: 8 << 20, OTLPQueue: 16 << 20,
 		NRI: "auto", NRISocket: nri.DefaultSocket, SubidRange: pool.Range, SubidQuarantine: pool.Quarantine,
 		DefaultProfile: profiles[0].Name, KubeletRoot: "/var/lib/kubelet", Kube: kube.Auto, Profiles: profiles,
 	}
@@ -93,7 +93,7 @@ func (c *Config) Settings() []Setting {
 		boolean("bpf-stats", "measure the run time of BPF programs (about 60 ns a run, for all of the node's)", &c.BPFStats),
 		boolean("denials", "tell what nested processes are refused, and why: programs at the end of some 50 rare system calls", &c.Denials),
 		text("logs", "whose stdout and stderr to keep and tell: none, annotated (pods with "+logs.Annotation+`: "true"), nested (containers inside others), all, or rules such as web/*,namespace=prod;level=2+;stream=stderr; all but none honour annotations`, &c.Logs, logSelection),
-		text("logs-source", "where lines come from: kernel (its programs), files (of the runtimes in sandboxes), or auto (files, where the programs do not work)", &c.LogsSource, oneOf("auto", "kernel", "files")),
+		text("logs-source", "where lines come from: kernel (its programs), files (of the runtimes in sandboxes; experimental), or auto (files, where the programs do not work)", &c.LogsSource, oneOf("auto", "kernel", "files")),
 		text("logs-output", "file that gets a line of JSON for each line of log; - for stdout, empty for none", &c.LogsOutput, outputFile),
 		size("logs-rate", "bytes a second that a container may write to its log", &c.LogsRate, 1<<10, 1<<30),
 		size("logs-burst", "bytes that a container may write at once, above logs-rate", &c.LogsBurst, 16<<10, 1<<30),
