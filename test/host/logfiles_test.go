@@ -1,4 +1,4 @@
-//go:build host
+//go:build host && logfiles
 
 package host
 
@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -22,12 +21,10 @@ import (
 // many lines, and others that are gone at once, with their files: nothing is missing,
 // twice or out of order, from the first line to the last.
 //
-// Experimental, as what it tests: beside other work the container that writes many is
-// sometimes known by another name, or short ones are told twice.
+// Experimental, as what it tests, and no part of make test (make test-logfiles): beside
+// other work the container that writes many is sometimes known by another name, or short
+// ones are told twice.
 func TestLogFiles(t *testing.T) {
-	if os.Getenv("EYAS_LOG_FILES") == "" {
-		t.Skip("logs-source: files is experimental: EYAS_LOG_FILES=1 runs this")
-	}
 	const lines, short = 100000, 5
 	file := filepath.Join(t.TempDir(), "lines")
 	a := startAgent(t, "", "--logs", "nested", "--logs-source", "files", "--logs-output", file, "--reconcile-interval", "5s")
