@@ -36,7 +36,7 @@ func OpenDenials(o DenialOptions) (*DenialMonitor, error) {
 	); err != nil {
 		return nil, fmt.Errorf("set constants: %w", err)
 	}
-	m := &DenialMonitor{trampolines{spec: spec, rows: denialsMapDenials, infos: here(denialPrograms()), target: syscallFunction}}
+	m := &DenialMonitor{trampolines{spec: spec, rows: denialsMapDenials, filterable: true, infos: here(denialPrograms()), target: syscallFunction}}
 	if err := m.open(); err != nil {
 		return nil, err
 	}

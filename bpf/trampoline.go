@@ -24,6 +24,8 @@ type trampolines struct {
 	// target is the function for what the program's section names. nil: the same.
 	target func(section string) string
 	infos  []trampolineInfo
+	// filterable: what drives them are system calls that a seccomp filter may answer.
+	filterable bool
 
 	mu  sync.Mutex
 	all []*trampoline

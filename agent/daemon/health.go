@@ -18,7 +18,7 @@ import (
 // may be nil.
 func readHealth(hooks []bpf.Hook, t *tracker.Tracker, plugin *nri.Plugin, every time.Duration, boundary *nsdelegate) api.Health {
 	s := t.Stats()
-	h := api.Health{Hooks: []api.Hook{}, LastReconcile: s.LastReconcile, ReconcileInterval: every, Drift: s.Drift, NSDelegate: boundary.state()}
+	h := api.Health{Hooks: []api.Hook{}, LastReconcile: s.LastReconcile, ReconcileInterval: max(every, s.Rest), Drift: s.Drift, NSDelegate: boundary.state()}
 	for _, k := range hooks {
 		h.Hooks = append(h.Hooks, api.Hook{
 			Name: k.Name, Target: k.Target, State: string(k.State), Reason: k.Reason, Loss: k.Loss, Lost: k.Lost, Rare: k.Rare,

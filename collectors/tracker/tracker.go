@@ -75,6 +75,7 @@ type Stats struct {
 	Zombies        int    // at the last snapshot
 	SnapshotTime   time.Duration
 	LastReconcile  time.Time
+	Rest           time.Duration // from the last periodic comparison to the next
 	Events         uint64
 }
 
@@ -145,7 +146,11 @@ func (t *Tracker) Run(ctx context.Context) error {
 			if err := t.reconcile(periodic); err != nil {
 				return err
 			}
-			next = time.Now().Add(t.rest(time.Since(began)))
+			rest := t.rest(time.Since(began))
+			next = time.Now().Add(rest)
+			t.mu.Lock()
+			t.stats.Rest = rest
+			t.mu.Unlock()
 		}
 	}
 	return nil
