@@ -59,9 +59,28 @@ func denialPrograms() []trampolineInfo {
 		{uint32(denialsEyasDenialProgramEYAS_DENIALS_SETTIME), "denials_settime", "fexit/sys_clock_settime", "refused clock_settime"},
 		{uint32(denialsEyasDenialProgramEYAS_DENIALS_SETXATTR), "denials_setxattr", "fexit/sys_setxattr", "refused setxattr"},
 		{uint32(denialsEyasDenialProgramEYAS_DENIALS_LSETXATTR), "denials_lsetxattr", "fexit/sys_lsetxattr", "refused lsetxattr"},
+		{uint32(denialsEyasDenialProgramEYAS_DENIALS_FSETXATTR), "denials_fsetxattr", "fexit/sys_fsetxattr", "refused fsetxattr"},
 		{uint32(denialsEyasDenialProgramEYAS_DENIALS_UID_MAP), "denials_uid_map", "fexit/proc_uid_map_write", "refused uid maps"},
 		{uint32(denialsEyasDenialProgramEYAS_DENIALS_GID_MAP), "denials_gid_map", "fexit/proc_gid_map_write", "refused gid maps"},
 		{uint32(denialsEyasDenialProgramEYAS_DENIALS_SETGROUPS_FILE), "denials_setgroups_file", "fexit/proc_setgroups_write", "refused writes to /proc/PID/setgroups"},
 		{uint32(denialsEyasDenialProgramEYAS_DENIALS_CGROUP), "denials_cgroup", "fexit/cgroup_mkdir", "refused cgroups"},
+	}
+}
+
+// seccompPrograms tell what seccomp filters answer. They cost every system call of
+// every process that has a filter, and are there when they are asked for.
+func seccompPrograms() []trampolineInfo {
+	return []trampolineInfo{
+		{uint32(denialsEyasDenialProgramEYAS_DENIALS_SECCOMP), "denials_seccomp", "fexit/__secure_computing", "calls that a seccomp filter refuses"},
+	}
+}
+
+// tracePrograms tell of every refused call. They cost every system call of the node,
+// and each check of a file's modes: they are there for a while, when they are asked for.
+func tracePrograms() []trampolineInfo {
+	return []trampolineInfo{
+		{uint32(denialsEyasDenialProgramEYAS_DENIALS_CALL), "denials_call", "tp_btf/sys_exit", "refused calls that have no program of their own"},
+		{uint32(denialsEyasDenialProgramEYAS_DENIALS_MODE), "denials_mode", "fexit/inode_permission", "modes of files as a cause, and servers of file systems"},
+		{uint32(denialsEyasDenialProgramEYAS_DENIALS_CHANGE), "denials_change", "fexit/notify_change", "servers of file systems as a cause that a file was not changed"},
 	}
 }

@@ -11,7 +11,8 @@ type DenialCause uint16
 // Causes. IDs of a Denial are, of CauseOwner, the uid and gid of the file as its
 // mount shows them to the host (4294967295: the mount's id map does not have it);
 // of calls that take ids, what was asked for, as the caller gave it (4294967295:
-// nothing), real, effective and saved in this order; of forks, unshare and setns
+// nothing), real, effective and saved in this order; of CauseMode and CauseServer
+// uid, gid and mode of the file; of forks, unshare and setns
 // the flags, of prlimit and keyctl what it is about.
 const (
 	CauseOther      = DenialCause(denialsEyasDenialCauseEYAS_CAUSE_OTHER)
@@ -23,6 +24,9 @@ const (
 	CauseProcesses  = DenialCause(denialsEyasDenialCauseEYAS_CAUSE_PROCESSES)
 	CauseKeys       = DenialCause(denialsEyasDenialCauseEYAS_CAUSE_KEYS)
 	CauseCgroups    = DenialCause(denialsEyasDenialCauseEYAS_CAUSE_CGROUPS)
+	CauseSeccomp    = DenialCause(denialsEyasDenialCauseEYAS_CAUSE_SECCOMP)
+	CauseMode       = DenialCause(denialsEyasDenialCauseEYAS_CAUSE_MODE)
+	CauseServer     = DenialCause(denialsEyasDenialCauseEYAS_CAUSE_SERVER)
 )
 
 // Operations.
@@ -55,6 +59,7 @@ const (
 	DeniedSetgroupsFile = DenialOp(denialsEyasDenialOpEYAS_DENIED_SETGROUPS_FILE)
 	DeniedCgroup        = DenialOp(denialsEyasDenialOpEYAS_DENIED_CGROUP)
 	DeniedAccess        = DenialOp(denialsEyasDenialOpEYAS_DENIED_ACCESS)
+	DeniedCall          = DenialOp(denialsEyasDenialOpEYAS_DENIED_CALL)
 )
 
 // String returns the name that metrics and answers use; of an unknown cause, its
@@ -63,6 +68,7 @@ func (c DenialCause) String() string {
 	names := [...]string{
 		CauseOther: "other", CauseCapability: "capability", CauseOwner: "owner_unmapped", CauseID: "id_unmapped",
 		CauseUCount: "userns_limit", CausePids: "pids_max", CauseProcesses: "process_limit", CauseKeys: "key_quota", CauseCgroups: "cgroup_limit",
+		CauseSeccomp: "seccomp", CauseMode: "mode", CauseServer: "file_server",
 	}
 	if int(c) < len(names) {
 		return names[c]
@@ -79,7 +85,7 @@ func (o DenialOp) String() string {
 		DeniedMknod: "mknod", DeniedHostname: "sethostname", DeniedChroot: "chroot", DeniedPtrace: "ptrace", DeniedBPF: "bpf",
 		DeniedPerf: "perf_event_open", DeniedKey: "key", DeniedInotify: "inotify", DeniedRlimit: "setrlimit", DeniedPriority: "scheduling",
 		DeniedModule: "module", DeniedClock: "clock_settime", DeniedXattr: "setxattr", DeniedUIDMap: "uid_map", DeniedGIDMap: "gid_map",
-		DeniedSetgroupsFile: "setgroups_file", DeniedCgroup: "cgroup", DeniedAccess: "access",
+		DeniedSetgroupsFile: "setgroups_file", DeniedCgroup: "cgroup", DeniedAccess: "access", DeniedCall: "call",
 	}
 	if int(o) < len(names) {
 		return names[o]

@@ -11,8 +11,9 @@
  * no refusals. The one exception is access to a file, whose calls are not rare:
  * there the last check is the answer.
  *
- * What is not covered: calls that a seccomp filter answers, which never get
- * here, 32-bit system calls, and the calls that have no program here.
+ * What is not covered: 32-bit system calls; and, unless denialtrace.h is asked
+ * for, calls that a seccomp filter answers, which never get here, and the calls
+ * that have no program here.
  */
 #include "kernel.h"
 #include "fs.h"
@@ -34,6 +35,8 @@ enum {
 	EINVAL = 22,
 	EMFILE = 24,
 	ENOSPC = 28,
+	EROFS = 30,
+	ENOSYS = 38,
 	EOVERFLOW = 75,
 	EUSERS = 87,
 	EDQUOT = 122,
@@ -65,7 +68,7 @@ enum {
 
 struct pt_regs___x64 {
 	unsigned long di, si, dx, r10, r8;
-	unsigned long orig_ax;
+	unsigned long ax, orig_ax;
 };
 
 struct user_pt_regs {
@@ -110,6 +113,9 @@ struct mnt_idmap___owner {
 struct pt_regs;
 
 enum { READING_NO, READING_ASKED, READING };
+/* Of a failed check whose refusal is told: as that of access to a file; or of the
+ * system call, which is known until it ends when all are traced. */
+enum { TOLD_NOT, TOLD_ACCESS, TOLD_CALL };
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 2048);
@@ -120,9 +126,14 @@ struct {
 /* Numbers of the calls that ask what is allowed: access() and its kin. What they
  * answer is no refusal. */
 const volatile __s32 asking[4] = {-1, -1, -1, -1};
+/* Of epoll_ctl(), which says of a file that is always ready that it may not (EPERM). */
+const volatile __s32 polling = -1;
 /* And of execve() and execveat(), which also ask whether the file may be read,
  * and make the process one that nobody may dump when it may not (would_dump). */
 const volatile __s32 executing[2] = {-1, -1};
+
+/* Whether every system call is looked at, for a while: see denialtrace.h. */
+volatile __u8 tracing;
 
 /* Whether a program has run, before any filter: for the self-test. */
 volatile __u8 seen[EYAS_DENIALS_PROGRAMS];
@@ -214,11 +225,13 @@ struct call {
 
 static __noinline int ended(struct call *c)
 {
+	bool said = false;
+
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 id = bpf_get_current_pid_tgid();
 	struct failed *known = bpf_map_lookup_elem(&failures, &id);
 	struct failed f = {};
-	__u32 error;
+	__u32 error, third;
 	bool refused;
 
 	if (!c)
@@ -227,13 +240,16 @@ static __noinline int ended(struct call *c)
 	refused = c->ret < 0 && c->ret > -4096;
 	if (!refused || !(c->errors & KNOWN & E(error)))
 		goto out;
+	third = c->id[2];
 	f.syscall = syscall_of(task);
 	f.cause = c->without;
 	f.id[0] = c->id[0];
 	f.id[1] = c->id[1];
-	if (known && known->syscall == f.syscall) {
-		if (known->told && error == EACCES)
+	if (known && known->syscall == f.syscall && known->told != TOLD_CALL) {
+		if (known->told && error == EACCES) {
+			said = true;
 			goto out;
+		}
 		/* A limit is no matter of permissions, nor is an id. */
 		if (f.cause == EYAS_CAUSE_OTHER || known->cause == EYAS_CAUSE_UCOUNT ||
 		    known->cause == EYAS_CAUSE_PIDS) {
@@ -242,15 +258,27 @@ static __noinline int ended(struct call *c)
 			f.target = known->target;
 			f.target_level = known->target_level;
 		}
-		if (f.cause == EYAS_CAUSE_OWNER) {
+		if (f.cause == EYAS_CAUSE_OWNER || f.cause == EYAS_CAUSE_MODE ||
+		    f.cause == EYAS_CAUSE_SERVER) {
 			f.id[0] = known->id[0];
 			f.id[1] = known->id[1];
 			f.inode = known->inode;
 			f.dev = known->dev;
+			third = known->mode;
 		}
 	}
-	tell(&f, c->program, c->op, error, c->id[2]);
+	tell(&f, c->program, c->op, error, third);
+	said = true;
 out:
+	if (tracing && refused) {
+		/* The end of the system call is still to come, and wants to know. */
+		if (said) {
+			f.syscall = syscall_of(task);
+			f.told = TOLD_CALL;
+			bpf_map_update_elem(&failures, &id, &f, BPF_ANY);
+		}
+		return 0;
+	}
 	if (known)
 		bpf_map_delete_elem(&failures, &id);
 	return 0;
@@ -397,7 +425,7 @@ int denials_access(unsigned long long *ctx)
 	}
 	if (!final(f))
 		return 0;
-	f->told = 1;
+	f->told = TOLD_ACCESS;
 	copy = *f;
 	return tell(&copy, EYAS_DENIALS_ACCESS, EYAS_DENIED_ACCESS, EACCES, 0);
 }
@@ -569,6 +597,7 @@ PLAIN(finit_module, "sys_finit_module", EYAS_DENIALS_FINIT_MODULE, EYAS_DENIED_M
 PLAIN(settime, "sys_clock_settime", EYAS_DENIALS_SETTIME, EYAS_DENIED_CLOCK)
 PLAIN(setxattr, "sys_setxattr", EYAS_DENIALS_SETXATTR, EYAS_DENIED_XATTR)
 PLAIN(lsetxattr, "sys_lsetxattr", EYAS_DENIALS_LSETXATTR, EYAS_DENIED_XATTR)
+PLAIN(fsetxattr, "sys_fsetxattr", EYAS_DENIALS_FSETXATTR, EYAS_DENIED_XATTR)
 
 /* Writes to /proc/PID/uid_map and its kin: (file, buf, size, ppos). */
 #define MAP_WRITE(name, function, program_, op_)    \
@@ -605,6 +634,8 @@ int denials_cgroup(unsigned long long *ctx)
 	};
 	return ended(&c);
 }
+
+#include "denialtrace.h"
 
 /* GPL-2.0 OR Apache-2.0; the kernel knows the former, and some helpers ask for it. */
 char LICENSE[] SEC("license") = "GPL";

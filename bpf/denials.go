@@ -12,8 +12,13 @@ import (
 )
 
 // DenialMonitor holds the programs that tell what nested processes were refused,
-// and their map. Safe for concurrent use, but for Attach, SelfTest and Close.
-type DenialMonitor struct{ trampolines }
+// and their map. Safe for concurrent use, but for what attaches and detaches,
+// SelfTest and Close.
+type DenialMonitor struct {
+	trampolines
+	seccomp, trace *trampolines // of the same maps; see AttachSeccomp and StartTrace
+	keepSeccomp    bool         // when a trace ends
+}
 
 // DenialOptions of a DenialMonitor. Zero values mean the defaults.
 type DenialOptions struct {
@@ -32,14 +37,16 @@ func OpenDenials(o DenialOptions) (*DenialMonitor, error) {
 	}
 	if err := errors.Join(
 		spec.Variables[denialsVarAsking].Set(asking()),
+		spec.Variables[denialsVarPolling].Set(int32(unix.SYS_EPOLL_CTL)),
 		spec.Variables[denialsVarExecuting].Set([2]int32{unix.SYS_EXECVE, unix.SYS_EXECVEAT}),
 	); err != nil {
 		return nil, fmt.Errorf("set constants: %w", err)
 	}
-	m := &DenialMonitor{trampolines{spec: spec, rows: denialsMapDenials, filterable: true, infos: here(denialPrograms()), target: syscallFunction}}
+	m := &DenialMonitor{trampolines: trampolines{spec: spec, rows: denialsMapDenials, filterable: true, infos: here(denialPrograms()), target: syscallFunction}}
 	if err := m.open(); err != nil {
 		return nil, err
 	}
+	m.seccomp, m.trace = m.sharing(seccompPrograms()), m.sharing(tracePrograms())
 	return m, nil
 }
 

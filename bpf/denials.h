@@ -36,6 +36,7 @@ enum eyas_denial_op {
 	EYAS_DENIED_SETGROUPS_FILE,
 	EYAS_DENIED_CGROUP,
 	EYAS_DENIED_ACCESS,
+	EYAS_DENIED_CALL, /* any other system call; which, is in the row */
 	EYAS_DENIED_OPS,
 };
 
@@ -50,9 +51,13 @@ enum eyas_denial_cause {
 	EYAS_CAUSE_PROCESSES, /* RLIMIT_NPROC, or the node's limit of threads */
 	EYAS_CAUSE_KEYS, /* quota of keys */
 	EYAS_CAUSE_CGROUPS, /* cgroup.max.descendants or cgroup.max.depth */
+	EYAS_CAUSE_SECCOMP, /* a seccomp filter; detail: number of the system call */
+	EYAS_CAUSE_MODE, /* modes, ACL or flags of a file, or an LSM; id[]: owner, group, mode */
+	EYAS_CAUSE_SERVER, /* the server of a file system; target: its magic; id[] likewise */
 };
 
-/* A refusal like it is a row already: it is counted there, and takes the place
+/* Of EYAS_DENIED_CALL without a detail of the cause, detail is the number of the
+ * system call. A refusal like it is a row already: it is counted there, and takes the place
  * of the last one. The cgroup in who is 0: which one it was makes no difference. */
 struct eyas_denial_key {
 	struct eyas_counts_key who;
@@ -144,10 +149,16 @@ enum eyas_denial_program {
 	EYAS_DENIALS_SETTIME,
 	EYAS_DENIALS_SETXATTR,
 	EYAS_DENIALS_LSETXATTR,
+	EYAS_DENIALS_FSETXATTR,
 	EYAS_DENIALS_UID_MAP,
 	EYAS_DENIALS_GID_MAP,
 	EYAS_DENIALS_SETGROUPS_FILE,
 	EYAS_DENIALS_CGROUP,
+	/* Those of denialtrace.h. */
+	EYAS_DENIALS_SECCOMP,
+	EYAS_DENIALS_CALL,
+	EYAS_DENIALS_MODE,
+	EYAS_DENIALS_CHANGE,
 	EYAS_DENIALS_PROGRAMS,
 };
 

@@ -45,6 +45,9 @@ const (
 	denialsEyasDenialCauseEYAS_CAUSE_PROCESSES  denialsEyasDenialCause = 6
 	denialsEyasDenialCauseEYAS_CAUSE_KEYS       denialsEyasDenialCause = 7
 	denialsEyasDenialCauseEYAS_CAUSE_CGROUPS    denialsEyasDenialCause = 8
+	denialsEyasDenialCauseEYAS_CAUSE_SECCOMP    denialsEyasDenialCause = 9
+	denialsEyasDenialCauseEYAS_CAUSE_MODE       denialsEyasDenialCause = 10
+	denialsEyasDenialCauseEYAS_CAUSE_SERVER     denialsEyasDenialCause = 11
 )
 
 type denialsEyasDenialKey struct {
@@ -94,7 +97,8 @@ const (
 	denialsEyasDenialOpEYAS_DENIED_SETGROUPS_FILE denialsEyasDenialOp = 25
 	denialsEyasDenialOpEYAS_DENIED_CGROUP         denialsEyasDenialOp = 26
 	denialsEyasDenialOpEYAS_DENIED_ACCESS         denialsEyasDenialOp = 27
-	denialsEyasDenialOpEYAS_DENIED_OPS            denialsEyasDenialOp = 28
+	denialsEyasDenialOpEYAS_DENIED_CALL           denialsEyasDenialOp = 28
+	denialsEyasDenialOpEYAS_DENIED_OPS            denialsEyasDenialOp = 29
 )
 
 type denialsEyasDenialProcess struct {
@@ -161,11 +165,16 @@ const (
 	denialsEyasDenialProgramEYAS_DENIALS_SETTIME        denialsEyasDenialProgram = 50
 	denialsEyasDenialProgramEYAS_DENIALS_SETXATTR       denialsEyasDenialProgram = 51
 	denialsEyasDenialProgramEYAS_DENIALS_LSETXATTR      denialsEyasDenialProgram = 52
-	denialsEyasDenialProgramEYAS_DENIALS_UID_MAP        denialsEyasDenialProgram = 53
-	denialsEyasDenialProgramEYAS_DENIALS_GID_MAP        denialsEyasDenialProgram = 54
-	denialsEyasDenialProgramEYAS_DENIALS_SETGROUPS_FILE denialsEyasDenialProgram = 55
-	denialsEyasDenialProgramEYAS_DENIALS_CGROUP         denialsEyasDenialProgram = 56
-	denialsEyasDenialProgramEYAS_DENIALS_PROGRAMS       denialsEyasDenialProgram = 57
+	denialsEyasDenialProgramEYAS_DENIALS_FSETXATTR      denialsEyasDenialProgram = 53
+	denialsEyasDenialProgramEYAS_DENIALS_UID_MAP        denialsEyasDenialProgram = 54
+	denialsEyasDenialProgramEYAS_DENIALS_GID_MAP        denialsEyasDenialProgram = 55
+	denialsEyasDenialProgramEYAS_DENIALS_SETGROUPS_FILE denialsEyasDenialProgram = 56
+	denialsEyasDenialProgramEYAS_DENIALS_CGROUP         denialsEyasDenialProgram = 57
+	denialsEyasDenialProgramEYAS_DENIALS_SECCOMP        denialsEyasDenialProgram = 58
+	denialsEyasDenialProgramEYAS_DENIALS_CALL           denialsEyasDenialProgram = 59
+	denialsEyasDenialProgramEYAS_DENIALS_MODE           denialsEyasDenialProgram = 60
+	denialsEyasDenialProgramEYAS_DENIALS_CHANGE         denialsEyasDenialProgram = 61
+	denialsEyasDenialProgramEYAS_DENIALS_PROGRAMS       denialsEyasDenialProgram = 62
 )
 
 type denialsFailed struct {
@@ -194,8 +203,10 @@ const (
 	denialsProgDenialsAccess        = "denials_access"
 	denialsProgDenialsAddKey        = "denials_add_key"
 	denialsProgDenialsBpf           = "denials_bpf"
+	denialsProgDenialsCall          = "denials_call"
 	denialsProgDenialsCapable       = "denials_capable"
 	denialsProgDenialsCgroup        = "denials_cgroup"
+	denialsProgDenialsChange        = "denials_change"
 	denialsProgDenialsChmod         = "denials_chmod"
 	denialsProgDenialsChown         = "denials_chown"
 	denialsProgDenialsChroot        = "denials_chroot"
@@ -206,6 +217,7 @@ const (
 	denialsProgDenialsFinitModule   = "denials_finit_module"
 	denialsProgDenialsFork          = "denials_fork"
 	denialsProgDenialsFsconfig      = "denials_fsconfig"
+	denialsProgDenialsFsetxattr     = "denials_fsetxattr"
 	denialsProgDenialsFsmount       = "denials_fsmount"
 	denialsProgDenialsFsopen        = "denials_fsopen"
 	denialsProgDenialsGidMap        = "denials_gid_map"
@@ -218,6 +230,7 @@ const (
 	denialsProgDenialsLsetxattr     = "denials_lsetxattr"
 	denialsProgDenialsMknod         = "denials_mknod"
 	denialsProgDenialsMknodat       = "denials_mknodat"
+	denialsProgDenialsMode          = "denials_mode"
 	denialsProgDenialsMount         = "denials_mount"
 	denialsProgDenialsMountSetattr  = "denials_mount_setattr"
 	denialsProgDenialsMoveMount     = "denials_move_mount"
@@ -228,6 +241,7 @@ const (
 	denialsProgDenialsPivotRoot     = "denials_pivot_root"
 	denialsProgDenialsPrlimit       = "denials_prlimit"
 	denialsProgDenialsPtrace        = "denials_ptrace"
+	denialsProgDenialsSeccomp       = "denials_seccomp"
 	denialsProgDenialsSetattr       = "denials_setattr"
 	denialsProgDenialsSetdomainname = "denials_setdomainname"
 	denialsProgDenialsSetgid        = "denials_setgid"
@@ -251,7 +265,9 @@ const (
 	denialsVarAsking                = "asking"
 	denialsVarExecuting             = "executing"
 	denialsVarLost                  = "lost"
+	denialsVarPolling               = "polling"
 	denialsVarSeen                  = "seen"
+	denialsVarTracing               = "tracing"
 	denialsVarUnusedCause           = "unused_cause"
 	denialsVarUnusedOp              = "unused_op"
 	denialsVarUnusedProgram         = "unused_program"
@@ -302,8 +318,10 @@ type denialsProgramSpecs struct {
 	DenialsAccess        *ebpf.ProgramSpec `ebpf:"denials_access"`
 	DenialsAddKey        *ebpf.ProgramSpec `ebpf:"denials_add_key"`
 	DenialsBpf           *ebpf.ProgramSpec `ebpf:"denials_bpf"`
+	DenialsCall          *ebpf.ProgramSpec `ebpf:"denials_call"`
 	DenialsCapable       *ebpf.ProgramSpec `ebpf:"denials_capable"`
 	DenialsCgroup        *ebpf.ProgramSpec `ebpf:"denials_cgroup"`
+	DenialsChange        *ebpf.ProgramSpec `ebpf:"denials_change"`
 	DenialsChmod         *ebpf.ProgramSpec `ebpf:"denials_chmod"`
 	DenialsChown         *ebpf.ProgramSpec `ebpf:"denials_chown"`
 	DenialsChroot        *ebpf.ProgramSpec `ebpf:"denials_chroot"`
@@ -314,6 +332,7 @@ type denialsProgramSpecs struct {
 	DenialsFinitModule   *ebpf.ProgramSpec `ebpf:"denials_finit_module"`
 	DenialsFork          *ebpf.ProgramSpec `ebpf:"denials_fork"`
 	DenialsFsconfig      *ebpf.ProgramSpec `ebpf:"denials_fsconfig"`
+	DenialsFsetxattr     *ebpf.ProgramSpec `ebpf:"denials_fsetxattr"`
 	DenialsFsmount       *ebpf.ProgramSpec `ebpf:"denials_fsmount"`
 	DenialsFsopen        *ebpf.ProgramSpec `ebpf:"denials_fsopen"`
 	DenialsGidMap        *ebpf.ProgramSpec `ebpf:"denials_gid_map"`
@@ -326,6 +345,7 @@ type denialsProgramSpecs struct {
 	DenialsLsetxattr     *ebpf.ProgramSpec `ebpf:"denials_lsetxattr"`
 	DenialsMknod         *ebpf.ProgramSpec `ebpf:"denials_mknod"`
 	DenialsMknodat       *ebpf.ProgramSpec `ebpf:"denials_mknodat"`
+	DenialsMode          *ebpf.ProgramSpec `ebpf:"denials_mode"`
 	DenialsMount         *ebpf.ProgramSpec `ebpf:"denials_mount"`
 	DenialsMountSetattr  *ebpf.ProgramSpec `ebpf:"denials_mount_setattr"`
 	DenialsMoveMount     *ebpf.ProgramSpec `ebpf:"denials_move_mount"`
@@ -336,6 +356,7 @@ type denialsProgramSpecs struct {
 	DenialsPivotRoot     *ebpf.ProgramSpec `ebpf:"denials_pivot_root"`
 	DenialsPrlimit       *ebpf.ProgramSpec `ebpf:"denials_prlimit"`
 	DenialsPtrace        *ebpf.ProgramSpec `ebpf:"denials_ptrace"`
+	DenialsSeccomp       *ebpf.ProgramSpec `ebpf:"denials_seccomp"`
 	DenialsSetattr       *ebpf.ProgramSpec `ebpf:"denials_setattr"`
 	DenialsSetdomainname *ebpf.ProgramSpec `ebpf:"denials_setdomainname"`
 	DenialsSetgid        *ebpf.ProgramSpec `ebpf:"denials_setgid"`
@@ -374,7 +395,9 @@ type denialsVariableSpecs struct {
 	Asking        *ebpf.VariableSpec `ebpf:"asking"`
 	Executing     *ebpf.VariableSpec `ebpf:"executing"`
 	Lost          *ebpf.VariableSpec `ebpf:"lost"`
+	Polling       *ebpf.VariableSpec `ebpf:"polling"`
 	Seen          *ebpf.VariableSpec `ebpf:"seen"`
+	Tracing       *ebpf.VariableSpec `ebpf:"tracing"`
 	UnusedCause   *ebpf.VariableSpec `ebpf:"unused_cause"`
 	UnusedOp      *ebpf.VariableSpec `ebpf:"unused_op"`
 	UnusedProgram *ebpf.VariableSpec `ebpf:"unused_program"`
@@ -420,7 +443,9 @@ type denialsVariables struct {
 	Asking        *ebpf.Variable `ebpf:"asking"`
 	Executing     *ebpf.Variable `ebpf:"executing"`
 	Lost          *ebpf.Variable `ebpf:"lost"`
+	Polling       *ebpf.Variable `ebpf:"polling"`
 	Seen          *ebpf.Variable `ebpf:"seen"`
+	Tracing       *ebpf.Variable `ebpf:"tracing"`
 	UnusedCause   *ebpf.Variable `ebpf:"unused_cause"`
 	UnusedOp      *ebpf.Variable `ebpf:"unused_op"`
 	UnusedProgram *ebpf.Variable `ebpf:"unused_program"`
@@ -433,8 +458,10 @@ type denialsPrograms struct {
 	DenialsAccess        *ebpf.Program `ebpf:"denials_access"`
 	DenialsAddKey        *ebpf.Program `ebpf:"denials_add_key"`
 	DenialsBpf           *ebpf.Program `ebpf:"denials_bpf"`
+	DenialsCall          *ebpf.Program `ebpf:"denials_call"`
 	DenialsCapable       *ebpf.Program `ebpf:"denials_capable"`
 	DenialsCgroup        *ebpf.Program `ebpf:"denials_cgroup"`
+	DenialsChange        *ebpf.Program `ebpf:"denials_change"`
 	DenialsChmod         *ebpf.Program `ebpf:"denials_chmod"`
 	DenialsChown         *ebpf.Program `ebpf:"denials_chown"`
 	DenialsChroot        *ebpf.Program `ebpf:"denials_chroot"`
@@ -445,6 +472,7 @@ type denialsPrograms struct {
 	DenialsFinitModule   *ebpf.Program `ebpf:"denials_finit_module"`
 	DenialsFork          *ebpf.Program `ebpf:"denials_fork"`
 	DenialsFsconfig      *ebpf.Program `ebpf:"denials_fsconfig"`
+	DenialsFsetxattr     *ebpf.Program `ebpf:"denials_fsetxattr"`
 	DenialsFsmount       *ebpf.Program `ebpf:"denials_fsmount"`
 	DenialsFsopen        *ebpf.Program `ebpf:"denials_fsopen"`
 	DenialsGidMap        *ebpf.Program `ebpf:"denials_gid_map"`
@@ -457,6 +485,7 @@ type denialsPrograms struct {
 	DenialsLsetxattr     *ebpf.Program `ebpf:"denials_lsetxattr"`
 	DenialsMknod         *ebpf.Program `ebpf:"denials_mknod"`
 	DenialsMknodat       *ebpf.Program `ebpf:"denials_mknodat"`
+	DenialsMode          *ebpf.Program `ebpf:"denials_mode"`
 	DenialsMount         *ebpf.Program `ebpf:"denials_mount"`
 	DenialsMountSetattr  *ebpf.Program `ebpf:"denials_mount_setattr"`
 	DenialsMoveMount     *ebpf.Program `ebpf:"denials_move_mount"`
@@ -467,6 +496,7 @@ type denialsPrograms struct {
 	DenialsPivotRoot     *ebpf.Program `ebpf:"denials_pivot_root"`
 	DenialsPrlimit       *ebpf.Program `ebpf:"denials_prlimit"`
 	DenialsPtrace        *ebpf.Program `ebpf:"denials_ptrace"`
+	DenialsSeccomp       *ebpf.Program `ebpf:"denials_seccomp"`
 	DenialsSetattr       *ebpf.Program `ebpf:"denials_setattr"`
 	DenialsSetdomainname *ebpf.Program `ebpf:"denials_setdomainname"`
 	DenialsSetgid        *ebpf.Program `ebpf:"denials_setgid"`
@@ -494,8 +524,10 @@ func (p *denialsPrograms) Close() error {
 		p.DenialsAccess,
 		p.DenialsAddKey,
 		p.DenialsBpf,
+		p.DenialsCall,
 		p.DenialsCapable,
 		p.DenialsCgroup,
+		p.DenialsChange,
 		p.DenialsChmod,
 		p.DenialsChown,
 		p.DenialsChroot,
@@ -506,6 +538,7 @@ func (p *denialsPrograms) Close() error {
 		p.DenialsFinitModule,
 		p.DenialsFork,
 		p.DenialsFsconfig,
+		p.DenialsFsetxattr,
 		p.DenialsFsmount,
 		p.DenialsFsopen,
 		p.DenialsGidMap,
@@ -518,6 +551,7 @@ func (p *denialsPrograms) Close() error {
 		p.DenialsLsetxattr,
 		p.DenialsMknod,
 		p.DenialsMknodat,
+		p.DenialsMode,
 		p.DenialsMount,
 		p.DenialsMountSetattr,
 		p.DenialsMoveMount,
@@ -528,6 +562,7 @@ func (p *denialsPrograms) Close() error {
 		p.DenialsPivotRoot,
 		p.DenialsPrlimit,
 		p.DenialsPtrace,
+		p.DenialsSeccomp,
 		p.DenialsSetattr,
 		p.DenialsSetdomainname,
 		p.DenialsSetgid,

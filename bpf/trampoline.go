@@ -34,9 +34,12 @@ type trampolines struct {
 type trampolineInfo struct {
 	index  uint32 // in the object's seen and lost
 	name   string
-	target string // fentry/… or fexit/…
+	target string // fentry/…, fexit/… or tp_btf/…
 	loss   string
 }
+
+// notAsked is the reason before Attach.
+const notAsked = "not attached yet"
 
 type trampoline struct {
 	trampolineInfo
@@ -56,6 +59,12 @@ func (t *trampolines) open() error {
 		return fmt.Errorf("create maps: %w", err)
 	}
 	t.shared = shared
+	t.begin()
+	return nil
+}
+
+// begin makes what Attach attaches.
+func (t *trampolines) begin() {
 	for _, info := range t.infos {
 		if t.target != nil {
 			kind, function, _ := strings.Cut(info.target, "/")
@@ -63,9 +72,8 @@ func (t *trampolines) open() error {
 			info.target = kind + "/" + function
 			t.spec.Programs[info.name].AttachTo = function
 		}
-		t.all = append(t.all, &trampoline{trampolineInfo: info, state: HookMissing, reason: "not attached yet"})
+		t.all = append(t.all, &trampoline{trampolineInfo: info, state: HookMissing, reason: notAsked})
 	}
-	return nil
 }
 
 // copied is for changes, and set makes them seen.
@@ -143,6 +151,10 @@ func (t *trampolines) functions() (map[string]error, error) {
 	found := map[string]error{}
 	for _, h := range t.copied() {
 		name := h.function()
+		if strings.HasPrefix(h.target, "tp_btf/") { // a tracepoint: to load tells
+			found[name] = nil
+			continue
+		}
 		var f *btf.Func
 		switch err := spec.TypeByName(name, &f); {
 		case err == nil:
@@ -169,8 +181,8 @@ func (t *trampolines) load(missing []*trampoline) {
 		refused = nil
 	}
 	for _, h := range hooks {
-		err := refused // is not about this program
-		if err == nil {
+		err := refused // is not about this program, unless it is on no function
+		if err == nil || strings.HasPrefix(h.target, "tp_btf/") {
 			err = t.loadSome(h)
 		}
 		if err != nil {
@@ -212,16 +224,25 @@ func refusal(err error) string {
 
 // Close detaches and frees everything.
 func (t *trampolines) Close() error {
+	err := t.detach()
+	t.set(nil)
+	t.shared.Close()
+	return err
+}
+
+// detach is the opposite of Attach.
+func (t *trampolines) detach() error {
 	var errs []error
-	for _, k := range t.copied() {
+	all := t.copied()
+	for _, k := range all {
 		if k.link != nil {
 			errs = append(errs, k.link.Close())
 		}
 		if k.program != nil {
 			errs = append(errs, k.program.Close())
 		}
+		k.link, k.program, k.state, k.reason, k.rare = nil, nil, HookMissing, notAsked, false
 	}
-	t.set(nil)
-	t.shared.Close()
+	t.set(all)
 	return errors.Join(errs...)
 }

@@ -30,14 +30,20 @@ func (t *trampolines) Missing(reason string) {
 func (t *trampolines) SelfTest(drive Drive) {
 	seen := t.shared.Variables[varSeen]
 	ran := make([]uint8, seen.Size())
-	err := seen.Set(ran)
+	all := t.copied()
+	err := seen.Get(ran)
+	for _, h := range all {
+		ran[h.index] = 0
+	}
+	if err == nil {
+		err = seen.Set(ran)
+	}
 	if err == nil {
 		err = drive()
 	}
 	if read := seen.Get(ran); read != nil {
 		err = errors.Join(err, read)
 	}
-	all := t.copied()
 	for _, h := range all {
 		switch {
 		case h.link == nil:

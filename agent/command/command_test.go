@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unicode"
@@ -38,6 +39,10 @@ type agent struct {
 	denials []identity.DenialAnswer
 	err     error
 	asked   string
+	traced  atomic.Int32            // traces that are on
+	begun   atomic.Int32            // and that were
+	missing map[string]string       // of a trace
+	later   []identity.DenialAnswer // instead of denials, since the second question of a trace
 }
 
 func (a *agent) PID(_ context.Context, pid identity.HostPID) (identity.Identity, error) {
@@ -87,6 +92,9 @@ func (a *agent) Disks(_ context.Context, chain string, files int) ([]answers.Dis
 
 func (a *agent) Denials(_ context.Context, q answers.DenialQuery) ([]identity.DenialAnswer, error) {
 	a.asked = fmt.Sprintf("denials %+v", q)
+	if a.traced.Load() > 0 && a.begun.Add(1) > 1 {
+		return a.later, a.err
+	}
 	return a.denials, a.err
 }
 
@@ -98,6 +106,19 @@ func (a *agent) Lines(_ context.Context, q answers.LogQuery, yield func(identity
 		}
 	}
 	return a.err
+}
+
+func (a *agent) TraceDenials(ctx context.Context, began func(map[string]string) error) error {
+	if a.err != nil {
+		return a.err
+	}
+	a.traced.Add(1)
+	defer a.traced.Add(-1)
+	if err := began(a.missing); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
 }
 
 // serve answers on a socket until the test ends.

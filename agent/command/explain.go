@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
@@ -32,7 +33,8 @@ func newExplain(env Env) *cobra.Command {
 			"a container's chain, and why it shows as 65534 (nobody).\n\n" +
 			"Exit status: 0 if a cause is known, 1 if none is (or the file cannot be looked\n" +
 			"at, or nothing was refused), 2 for a wrong call, 3 if there is no such container.",
-		Example: "  eyas explain 'newuidmap: write to uid_map failed: Operation not permitted' --in web/builder\n" +
+		Example: "  eyas explain web/builder --trace 1m\n" +
+			"  eyas explain 'newuidmap: write to uid_map failed: Operation not permitted' --in web/builder\n" +
 			"  podman run alpine 2>&1 | eyas explain -\n" +
 			"  eyas explain web/builder --follow\n" +
 			"  eyas explain path /data/file --in web/builder",
@@ -53,7 +55,7 @@ func newExplain(env Env) *cobra.Command {
 			case len(a) == 2:
 				return usageError{fmt.Errorf("explain: want one text, got %q and %q: put it in quotes", clip(a[0], 64), clip(a[1], 64))}
 			}
-			if x.follow {
+			if x.follow || x.trace != 0 {
 				return x.refusals(c.Context(), answers.DenialQuery{Chain: a[0]})
 			}
 			return x.error(c.Context(), a[0])
@@ -63,6 +65,7 @@ func newExplain(env Env) *cobra.Command {
 	c.Flags().StringVar(&x.in, "in", "", "container in which the error came up, or FILE is: an id, a name, or a path of them")
 	c.Flags().BoolVar(&x.noChecks, "no-checks", false, "look at nothing here: the error comes from another machine")
 	c.Flags().BoolVarP(&x.follow, "follow", "f", false, "with CHAIN or pid: go on, and print what is refused from now on")
+	c.Flags().DurationVar(&x.trace, "trace", 0, "with CHAIN or pid: for so long, up to 10m, trace every call that is refused, also by modes of files, servers of file systems and seccomp filters; it costs every system call of the node a little")
 	_ = c.RegisterFlagCompletionFunc("in", x.complete)
 	return c
 }
@@ -84,6 +87,7 @@ type explainer struct {
 	in       string
 	noChecks bool
 	follow   bool
+	trace    time.Duration
 }
 
 // errUnknown: nothing in the text is known.

@@ -42,6 +42,9 @@ func (x *explainer) refusals(ctx context.Context, q answers.DenialQuery) error {
 	if x.noChecks || x.in != "" {
 		return usageError{errors.New("--in and --no-checks are for an error text or a path: CHAIN and pid say where to look")}
 	}
+	if x.trace != 0 {
+		return x.traced(ctx, q)
+	}
 	return x.ask(ctx, func(ctx context.Context, from api.Querier) error {
 		refused, err := from.Denials(ctx, q)
 		if err != nil {
@@ -56,27 +59,41 @@ func (x *explainer) refusals(ctx context.Context, q answers.DenialQuery) error {
 			}
 			return nil
 		}
-		return x.followRefusals(ctx, from, q, refused)
+		return x.followRefusals(ctx, from, q, refused, news{})
 	})
 }
 
-// followRefusals prints what is new, until ctx ends. The oldest comes first, as in
-// a log.
-func (x *explainer) followRefusals(ctx context.Context, from api.Querier, q answers.DenialQuery, refused []identity.DenialAnswer) error {
-	type kind struct{ op, err, cause, detail, container string }
-	seen := map[kind]uint64{}
+// kind is what refusals are counted by.
+type kind struct{ op, err, cause, detail, container string }
+
+func kindOf(d identity.DenialAnswer) kind {
+	detail := d.Capability + d.Limit
+	if d.Op == "call" {
+		detail += d.Syscall
+	}
+	return kind{d.Op, d.Error, d.Cause, detail, d.Chain[len(d.Chain)-1].ID}
+}
+
+// news remembers how often each kind was refused.
+type news map[kind]uint64
+
+// of returns what is new among refused, the oldest first, as in a log.
+func (n news) of(refused []identity.DenialAnswer) (fresh []identity.DenialAnswer) {
+	for _, d := range slices.Backward(refused) {
+		if k := kindOf(d); d.Count != n[k] {
+			fresh = append(fresh, d)
+			n[k] = d.Count
+		}
+	}
+	return fresh
+}
+
+// followRefusals prints what is new, until ctx ends.
+func (x *explainer) followRefusals(ctx context.Context, from api.Querier, q answers.DenialQuery, refused []identity.DenialAnswer, n news) error {
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
 	for {
-		var news []identity.DenialAnswer
-		for _, d := range slices.Backward(refused) {
-			k := kind{d.Op, d.Error, d.Cause, d.Capability + d.Limit, d.Chain[len(d.Chain)-1].ID}
-			if d.Count != seen[k] {
-				news = append(news, d)
-			}
-			seen[k] = d.Count
-		}
-		if err := x.printRefusals(news); err != nil {
+		if err := x.printRefusals(n.of(refused)); err != nil {
 			return err
 		}
 		select {
@@ -100,7 +117,7 @@ func (x *explainer) printRefusals(refused []identity.DenialAnswer) error {
 		all = append(all, refusal{d, explain.Refused(d)})
 	}
 	if x.output == "json" {
-		if x.follow { // a stream of objects, not of arrays
+		if x.follow || x.trace != 0 { // a stream of objects, not of arrays
 			for _, r := range all {
 				if err := writeJSON(x.env.Stdout, r); err != nil {
 					return err
@@ -111,7 +128,7 @@ func (x *explainer) printRefusals(refused []identity.DenialAnswer) error {
 		return writeJSON(x.env.Stdout, all)
 	}
 	for i, r := range all {
-		if i > 0 || x.follow {
+		if i > 0 || x.follow || x.trace != 0 {
 			fmt.Fprintln(x.env.Stdout)
 		}
 		x.printRefusal(r)

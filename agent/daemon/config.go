@@ -23,6 +23,7 @@ type Config struct {
 	RingBytes         int64         // size of the kernel's event ring
 	BPFStats          bool          // measure the programs' run time
 	Denials           bool          // tell what nested processes are refused
+	Seccomp           bool          // … by seccomp filters, too
 	Logs              string        // whose standard streams are told; see logs.ParseSelection
 	LogsSource        string        // the kernel's programs, or the files of runtimes: auto, kernel, files
 	LogsOutput        string        // file that gets a line of JSON for each; "-": stdout; empty: none
@@ -92,6 +93,7 @@ func (c *Config) Settings() []Setting {
 		size("ring-bytes", "size of the kernel's event ring", &c.RingBytes, 64<<10, 1<<30),
 		boolean("bpf-stats", "measure the run time of BPF programs (about 60 ns a run, for all of the node's)", &c.BPFStats),
 		boolean("denials", "tell what nested processes are refused, and why: programs at the end of some 50 rare system calls", &c.Denials),
+		boolean("denials-seccomp", "also tell what seccomp filters refuse: a program on every system call of every process under one", &c.Seccomp),
 		text("logs", "whose stdout and stderr to keep and tell: none, annotated (pods with "+logs.Annotation+`: "true"), nested (containers inside others), all, or rules such as web/*,namespace=prod;level=2+;stream=stderr; all but none honour annotations`, &c.Logs, logSelection),
 		text("logs-source", "where lines come from: kernel (its programs), files (of the runtimes in sandboxes; experimental), or auto (files, where the programs do not work)", &c.LogsSource, oneOf("auto", "kernel", "files")),
 		text("logs-output", "file that gets a line of JSON for each line of log; - for stdout, empty for none", &c.LogsOutput, outputFile),

@@ -18,7 +18,7 @@ import (
 func TestLoad(t *testing.T) {
 	every := Config{
 		StateDir: "/s", Socket: "/run/x.sock", Listen: "[::1]:1", LogLevel: "debug", HistoryMaxAge: 12 * time.Hour, HistoryMaxBytes: 64 << 20,
-		ReconcileInterval: time.Minute, RingBytes: 1 << 20, BPFStats: false, Denials: false, MaxNestedSeries: 7, Nice: 0, ProcRoot: "/host/proc",
+		ReconcileInterval: time.Minute, RingBytes: 1 << 20, BPFStats: false, Denials: false, Seccomp: true, MaxNestedSeries: 7, Nice: 0, ProcRoot: "/host/proc",
 		NRI: "on", NRISocket: "/n", DefaultProfile: "build", KubeletRoot: "/k", Kube: "on", Kubeconfig: "/kc", NodeName: "n1", InstallProfiles: "/p",
 		SubidRange: subid.Range{Start: 65536, Count: 131072}, SubidQuarantine: time.Hour, Profiles: nri.Profiles(),
 		Namespaces: map[string]string{"team-a": "dev"}, Handlers: map[string]string{"nested": "build"},
@@ -52,6 +52,7 @@ reconcile-interval: 60s
 ring-bytes: 1048576
 bpf-stats: false
 denials: false
+denials-seccomp: true
 logs: "web/*,db"
 logs-source: files
 logs-output: /l

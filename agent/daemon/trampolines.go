@@ -51,7 +51,7 @@ func openTrampolines(c Config, version string, t *tracker.Tracker, node identity
 	} else {
 		a.denialHooks = m
 		a.denials = denials.New(denials.Options{
-			Source: m, Table: t, Clock: clock, MaxNested: c.MaxNestedSeries, Drive: denials.Drive(driveProcess, cgroups), Log: denialLog,
+			Source: m, Table: t, Clock: clock, MaxNested: c.MaxNestedSeries, Drive: denials.Drive(driveProcess, cgroups), Seccomp: c.Seccomp, Log: denialLog,
 		})
 	}
 	return a, nil

@@ -42,6 +42,12 @@ func Refused(d identity.DenialAnswer) Refusal {
 	case "cgroup_limit":
 		r.Cause = "cgroup.max.descendants or cgroup.max.depth of a cgroup around is reached"
 		r.Fix = "remove cgroups that are left (rmdir), or raise max-descendants or max-depth of the profile"
+	case "seccomp":
+		r.Cause, r.Fix = filtered(d)
+	case "mode":
+		r.Cause, r.Fix = mode(d)
+	case "file_server":
+		r.Cause, r.Fix = served(d)
 	default:
 		r.Cause, r.Fix = otherwise(d)
 	}
@@ -75,6 +81,8 @@ func doing(d identity.DenialAnswer) string {
 		return d.Op
 	case "access":
 		return "access to a file"
+	case "call":
+		return d.Syscall
 	case "uid_map", "gid_map":
 		return "writing a " + strings.ReplaceAll(d.Op, "_", " ")
 	case "setgroups_file":

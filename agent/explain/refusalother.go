@@ -12,6 +12,14 @@ func otherwise(d identity.DenialAnswer) (cause, fix string) {
 	if d.CapabilityUnknown {
 		return "whether a capability was missing is not known here: the program that tells is missing", "eyas doctor node says why (hook denials_capable); the capability is likely the one that the call's manual names"
 	}
+	switch d.Error {
+	case "EROFS":
+		return "the file system, or the mount, is read-only there", "write to a volume or a tmpfs (emptyDir), or mount it read-write: readOnlyRootFilesystem, ro of the mount, and /proc/sys of a container are meant to be so"
+	case "ENOSPC":
+		return "the file system is full (space or inodes), or a project quota of it is used up", "eyas du CHAIN shows what fills the upper layers; df and df -i in the container"
+	case "EDQUOT":
+		return "a quota of its user, group or project is used up: on the disk that of host ids, which are the sandbox's range", "repquota, or the storage's own tool, for the host id of the process; ephemeral-storage of the pod"
+	}
 	switch d.Op {
 	case "mount":
 		if d.Error == "EACCES" {

@@ -24,6 +24,27 @@ type Refusals interface {
 	Blind() string
 	// Capabilities reports whether a missing capability is told as the cause.
 	Capabilities() bool
+	// Trace has every refused call told until ctx ends; began hears why parts of it do
+	// not tell, by hook.
+	Trace(ctx context.Context, began func(missing map[string]string) error) error
+}
+
+// MaxTrace is how long a trace may last, for whoever forgets it.
+const MaxTrace = 10 * time.Minute
+
+// TraceDenials has every refused call of nested processes told, whatever it is, until
+// ctx ends, or for MaxTrace. began hears when it is on, and why parts of it do not tell,
+// by hook.
+func (a *Answers) TraceDenials(ctx context.Context, began func(missing map[string]string) error) error {
+	if a.Refusals == nil {
+		return fmt.Errorf("%w: it takes a running agent", ErrNoDenials)
+	}
+	ctx, cancel := context.WithTimeout(ctx, MaxTrace)
+	defer cancel()
+	if err := a.Refusals.Trace(ctx, began); err != nil {
+		return fmt.Errorf("%w: %w", ErrNoDenials, err)
+	}
+	return nil
 }
 
 // DenialQuery asks for refusals; zero values ask for all.

@@ -30,6 +30,10 @@ type Source interface {
 	Attach()
 	SelfTest(bpf.Drive)
 	Hooks() []bpf.Hook
+	AttachSeccomp(bpf.Drive)
+	StartTrace(bpf.Drive) error
+	StopTrace() error
+	Traces() []bpf.Hook
 }
 
 // Table gives a view of the identity table.
@@ -45,6 +49,7 @@ type Options struct {
 	MaxNested int           // nested containers with series, per outermost one; default 50
 	Every     time.Duration // between looks at the kernel's rows; default 1 s
 	Drive     bpf.Drive     // for the self-test; see Drive
+	Seccomp   bool          // also tell what seccomp filters refuse, which costs every call under one
 	Log       zerolog.Logger
 }
 
@@ -90,6 +95,7 @@ type Collector struct {
 	blind      string          // why nothing is told
 	capable    bool            // a missing capability is told
 	unowned    uint64          // refusals of nobody's that the table knows
+	traces     traces
 }
 
 // New returns a Collector; Run attaches its programs.
@@ -105,6 +111,9 @@ func New(o Options) *Collector {
 
 // Blind says why nothing is told here; "" if something is.
 func (c *Collector) Blind() string {
+	if c.traces.on() {
+		return ""
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.blind
@@ -118,12 +127,9 @@ func (c *Collector) Capabilities() bool {
 }
 
 // Run attaches the programs and takes over what they tell, until ctx ends. Where
-// none can be attached it says so, once, and returns.
+// none can be attached it says so, once, and traces alone are told.
 func (c *Collector) Run(ctx context.Context) error {
 	c.attach()
-	if !c.o.Source.Attached() {
-		return nil
-	}
 	tick := time.NewTicker(c.o.Every)
 	defer tick.Stop()
 	for {
@@ -132,6 +138,9 @@ func (c *Collector) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
+		if c.Blind() != "" {
+			continue
+		}
 		if err := c.Sync(time.Now()); err != nil {
 			c.o.Log.Error().Err(err).Msg("read refusals")
 		}
@@ -139,6 +148,9 @@ func (c *Collector) Run(ctx context.Context) error {
 }
 
 func (c *Collector) attach() {
+	if c.o.Seccomp {
+		c.o.Source.AttachSeccomp(DriveFiltered)
+	}
 	c.o.Source.Attach()
 	if c.o.Source.Attached() {
 		c.o.Source.SelfTest(c.o.Drive)

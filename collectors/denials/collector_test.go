@@ -1,6 +1,7 @@
 package denials
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"strings"
@@ -28,6 +29,11 @@ type node struct {
 	capacity int
 	attached bool
 	refuses  bool
+	seccomp  int // times asked for
+	traced   int
+	ended    int
+	traceErr error
+	poor     []bpf.Hook
 	hooks    []bpf.Hook
 }
 
@@ -45,11 +51,18 @@ func (n *node) Of(pid uint32) (map[bpf.DenialProcess]bpf.Denial, error) {
 	maps.DeleteFunc(of, func(_ bpf.DenialProcess, d bpf.Denial) bool { return d.PID != pid })
 	return of, n.err
 }
-func (n *node) Capacity() int      { return n.capacity }
-func (n *node) Attach()            { n.attached = !n.refuses }
-func (n *node) Attached() bool     { return n.attached }
-func (n *node) SelfTest(bpf.Drive) {}
-func (n *node) Hooks() []bpf.Hook  { return n.hooks }
+func (n *node) Capacity() int           { return n.capacity }
+func (n *node) Attach()                 { n.attached = !n.refuses }
+func (n *node) Attached() bool          { return n.attached }
+func (n *node) SelfTest(bpf.Drive)      {}
+func (n *node) Hooks() []bpf.Hook       { return n.hooks }
+func (n *node) AttachSeccomp(bpf.Drive) { n.seccomp++ }
+func (n *node) StartTrace(bpf.Drive) error {
+	n.traced++
+	return n.traceErr
+}
+func (n *node) StopTrace() error   { n.ended++; return nil }
+func (n *node) Traces() []bpf.Hook { return n.poor }
 func (n *node) Take(k bpf.DenialKey) (d bpf.Denial, err error) {
 	d = n.rows[k]
 	d.Count += n.taken[k]
@@ -288,7 +301,7 @@ func TestSeries(t *testing.T) {
 # HELP eyas_denials_nested_folded Nested containers without denial series of their own, added up as nested="_other".
 # TYPE eyas_denials_nested_folded gauge
 eyas_denials_nested_folded{container="` + outer + `",namespace="",pod=""} ` + folded + `
-# HELP eyas_denials_total Calls of nested processes that were refused, by cause: capability (missing), owner_unmapped (of a file), id_unmapped (asked for), userns_limit, pids_max, process_limit (RLIMIT_NPROC, or the node's threads), key_quota, cgroup_limit, other. Not each is a failure: engines try what they can do without. eyas explain CHAIN tells which, what helps, and what became of the process.
+# HELP eyas_denials_total Calls of nested processes that were refused, by cause: capability (missing), owner_unmapped (of a file), id_unmapped (asked for), userns_limit, pids_max, process_limit (RLIMIT_NPROC, or the node's threads), key_quota, cgroup_limit, other; if asked for, seccomp; while traced (eyas explain CHAIN --trace), mode and file_server. Not each is a failure: engines try what they can do without. eyas explain CHAIN tells which, what helps, and what became of the process.
 # TYPE eyas_denials_total counter
 eyas_denials_total{cause="capability",container="` + outer + `",level="1",namespace="",nested="",pod=""} 10
 eyas_denials_total{cause="capability",container="` + outer + `",level="2",namespace="",nested="` + first + `",pod=""} 11
@@ -322,7 +335,9 @@ func TestBlind(t *testing.T) {
 	if why := c.Blind(); why == "" {
 		t.Error("sees before it is attached")
 	}
-	if err := c.Run(t.Context()); err != nil {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.Run(ctx); err != nil {
 		t.Error(err)
 	}
 	if why := c.Blind(); why != "missing: load: operation not permitted" {

@@ -1,6 +1,40 @@
 package denials
 
-import "fmt"
+import (
+	"fmt"
+	"sync"
+
+	"github.com/elastic/go-seccomp-bpf/arch"
+)
+
+// syscalls are the node's names of system calls, by number. The table is the
+// library's, generated from the kernel's own.
+var syscalls = sync.OnceValue(func() map[int]string {
+	info, err := arch.GetInfo("")
+	if err != nil { // no such architecture
+		return nil
+	}
+	return info.SyscallNumbers
+})
+
+func syscallText(n int32) string {
+	if name := syscalls()[int(n)]; name != "" {
+		return name
+	}
+	return fmt.Sprintf("system call %d", n)
+}
+
+// fileSystemText names a file system that somebody else serves, by its magic number
+// (include/uapi/linux/magic.h).
+func fileSystemText(magic uint32) string {
+	names := map[uint32]string{
+		0x6969: "nfs", 0xff534d42: "cifs", 0xfe534d42: "smb", 0x00c36400: "ceph", 0x01021997: "9p", 0x65735546: "fuse",
+	}
+	if name := names[magic]; name != "" {
+		return name
+	}
+	return fmt.Sprintf("file system %#x", magic)
+}
 
 // capabilityText names a capability (include/uapi/linux/capability.h).
 func capabilityText(n uint16) string {

@@ -32,6 +32,10 @@ func (c *Collector) last(t *identity.Table, x *identity.Container, r *identity.D
 	r.PID, r.Start, r.StartTime = identity.HostPID(d.PID), d.Start, c.o.Clock.At(d.Start)
 	r.UID, r.GID = identity.HostUID(d.UID), identity.HostGID(d.GID)
 	r.TargetLevel, r.Target, r.IDs = int(d.TargetLevel), d.Target, d.IDs
+	r.Syscall = syscallText(d.Syscall)
+	if r.Cause == bpf.CauseServer.String() {
+		r.FileSystem, r.Target = fileSystemText(d.Target), 0
+	}
 	r.Device, r.Inode = "", d.Inode
 	if d.Inode != 0 {
 		r.Device = fmt.Sprintf("%d:%d", d.Dev>>20, d.Dev&(1<<20-1))

@@ -13,7 +13,7 @@ import (
 var (
 	descDenials = prometheus.NewDesc("eyas_denials_total",
 		"Calls of nested processes that were refused, by cause: capability (missing), owner_unmapped (of a file), id_unmapped (asked for), userns_limit, pids_max, "+
-			"process_limit (RLIMIT_NPROC, or the node's threads), key_quota, cgroup_limit, other. Not each is a failure: engines try what they can do without. "+
+			"process_limit (RLIMIT_NPROC, or the node's threads), key_quota, cgroup_limit, other; if asked for, seccomp; while traced (eyas explain CHAIN --trace), mode and file_server. Not each is a failure: engines try what they can do without. "+
 			"eyas explain CHAIN tells which, what helps, and what became of the process.",
 		[]string{"namespace", "pod", "container", "nested", "level", "cause"}, nil)
 	descUnowned = prometheus.NewDesc("eyas_denials_unowned_total",

@@ -4,14 +4,16 @@ import "time"
 
 // DenialRecord is a kind of refusal that a container met, and the last of them.
 type DenialRecord struct {
-	Op         string  `json:"op"`                   // what was refused: mount, chown, fork, …
-	Error      string  `json:"error"`                // as the caller got it: EPERM, …
-	Cause      string  `json:"cause"`                // capability, owner_unmapped, id_unmapped, …
-	Capability string  `json:"capability,omitempty"` // that was missing, of cause capability
-	Limit      string  `json:"limit,omitempty"`      // sysctl below user., of cause userns_limit
-	Count      uint64  `json:"count"`                // of this kind, since First
-	Container  string  `json:"container"`            // id
-	Comm       string  `json:"comm"`                 // hostile
+	Op         string  `json:"op"`                    // what was refused: mount, chown, fork, …
+	Error      string  `json:"error"`                 // as the caller got it: EPERM, …
+	Cause      string  `json:"cause"`                 // capability, owner_unmapped, id_unmapped, …
+	Capability string  `json:"capability,omitempty"`  // that was missing, of cause capability
+	Limit      string  `json:"limit,omitempty"`       // sysctl below user., of cause userns_limit
+	Syscall    string  `json:"syscall"`               // of the last one
+	FileSystem string  `json:"file_system,omitempty"` // of cause file_server
+	Count      uint64  `json:"count"`                 // of this kind, since First
+	Container  string  `json:"container"`             // id
+	Comm       string  `json:"comm"`                  // hostile
 	PID        HostPID `json:"pid"`
 	Start      uint64  `json:"start"` // of the process, ns since boot
 	UID        HostUID `json:"uid"`   // effective
@@ -37,6 +39,8 @@ type DenialAnswer struct {
 	Cause      string    `json:"cause"`
 	Capability string    `json:"capability,omitempty"`
 	Limit      string    `json:"limit,omitempty"`
+	Syscall    string    `json:"syscall,omitempty"`
+	FileSystem string    `json:"file_system,omitempty"` // that another machine or process serves
 	Count      uint64    `json:"count"`
 	First      time.Time `json:"first"`
 	Time       time.Time `json:"time"`
@@ -57,6 +61,7 @@ type DenialAnswer struct {
 	// 4294967295: that does not have the owner.
 	OwnerUID *HostUID `json:"owner_uid,omitempty"`
 	OwnerGID *HostGID `json:"owner_gid,omitempty"`
+	FileMode *uint32  `json:"file_mode,omitempty"` // as stat(2) has it, of causes mode and file_server
 	Device   string   `json:"device,omitempty"`
 	Inode    uint64   `json:"inode,omitempty"`
 	Flags    uint32   `json:"flags,omitempty"` // of fork, unshare and setns
@@ -79,6 +84,8 @@ const (
 	DeniedOther   = "other"
 	DeniedIDs     = "id_unmapped"
 	DeniedOwner   = "owner_unmapped"
+	DeniedMode    = "mode"
+	DeniedServer  = "file_server"
 	noChange      = 4294967295 // chown(2), setresuid(2): leave it
 	deniedChown   = "chown"
 	deniedSetuid  = "setuid"
@@ -105,7 +112,7 @@ func DescribeDenial(r DenialRecord, process *ProcessRecord, node Node, l Lookup)
 	}
 	id := Describe(p, node, l)
 	a := DenialAnswer{
-		Op: r.Op, Error: r.Error, Cause: r.Cause, Capability: r.Capability, Limit: r.Limit, Count: r.Count, First: r.First, Time: r.Time,
+		Op: r.Op, Error: r.Error, Cause: r.Cause, Capability: r.Capability, Limit: r.Limit, Syscall: r.Syscall, FileSystem: r.FileSystem, Count: r.Count, First: r.First, Time: r.Time,
 		Comm: r.Comm, Host: id.Host, PIDs: id.PIDs, Chain: id.Chain, TargetLevel: r.TargetLevel, Target: r.Target,
 		Device: r.Device, Inode: r.Inode, State: id.State, Exit: id.Exit,
 	}
@@ -128,6 +135,9 @@ func (a *DenialAnswer) askedFor(r DenialRecord) {
 	case r.Cause == DeniedOwner:
 		u, g := HostUID(r.IDs[0]), HostGID(r.IDs[1])
 		a.OwnerUID, a.OwnerGID = &u, &g
+	case r.Cause == DeniedMode || r.Cause == DeniedServer:
+		u, g := HostUID(r.IDs[0]), HostGID(r.IDs[1])
+		a.OwnerUID, a.OwnerGID, a.FileMode = &u, &g, &r.IDs[2]
 	case r.Op == deniedChown:
 		if uid != noChange {
 			a.AskedUID = &uid

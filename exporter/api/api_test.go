@@ -80,6 +80,21 @@ func (o *oracle) Denials(_ context.Context, q answers.DenialQuery) ([]identity.D
 	return []identity.DenialAnswer{{Op: "chown", Comm: "\x1b[2J", PIDs: []identity.PID{7}, Chain: []identity.Link{}}}, o.err
 }
 
+func (o *oracle) TraceDenials(ctx context.Context, began func(map[string]string) error) error {
+	o.note("trace")
+	if o.err != nil {
+		return o.err
+	}
+	if err := began(map[string]string{"hook": "why\x1b"}); err != nil {
+		return err
+	}
+	if o.cut == nil {
+		<-ctx.Done()
+		o.note("trace ended")
+	}
+	return o.cut
+}
+
 func (o *oracle) Lines(_ context.Context, q answers.LogQuery, yield func(identity.LogAnswer) error) error {
 	o.note(fmt.Sprintf("logs %+v", q))
 	if o.err != nil {

@@ -39,6 +39,7 @@ type Querier interface {
 	Stats(ctx context.Context, chain string) ([]identity.StatsRow, error)
 	Disks(ctx context.Context, chain string, files int) ([]answers.Disk, error)
 	Denials(ctx context.Context, q answers.DenialQuery) ([]identity.DenialAnswer, error)
+	TraceDenials(ctx context.Context, began func(missing map[string]string) error) error
 	Lines(ctx context.Context, q answers.LogQuery, yield func(identity.LogAnswer) error) error
 }
 
@@ -117,6 +118,7 @@ func Handler(q Querier, status Status, log zerolog.Logger) http.Handler {
 	})
 	mux.HandleFunc("GET /v1/disks", s.disks)
 	mux.HandleFunc("GET /v1/denials", s.denials)
+	mux.HandleFunc("GET /v1/denials/trace", s.traceDenials)
 	mux.HandleFunc("GET /v1/logs", s.logs)
 	return mux
 }

@@ -141,7 +141,11 @@ func (a *agent) refusals(chain string) map[string]refusedOne {
 		if r.Chain[len(r.Chain)-1].ID != chain {
 			r.Op = "inside: " + r.Op
 		}
-		all[strings.TrimSpace(r.Op+" "+r.Error+" "+r.DenialAnswer.Cause+" "+r.Capability+r.Limit)] = r
+		k := strings.TrimSpace(r.Op + " " + r.Error + " " + r.DenialAnswer.Cause + " " + r.Capability + r.Limit)
+		if r.DenialAnswer.Op == "call" {
+			k += " " + r.Syscall
+		}
+		all[k] = r
 	}
 	return all
 }

@@ -32,7 +32,8 @@ const usage = `usage: storm MODE [flags]
   burst    one container at a fixed rate
   hostile  containers with hostile names, held
   many     sleeping processes, held
-Every mode prints container events, "ready", and ends on "quit" or the end of
+  filtered goes on as the command that follows, under a seccomp filter
+Every other mode prints container events, "ready", and ends on "quit" or the end of
 its input. run and burst wait for "go" and print "half" and "done".
 `
 
@@ -64,6 +65,9 @@ func run(ctx context.Context, env environment, args []string) error {
 	if len(args) == 0 {
 		fmt.Fprint(env.stderr, usage)
 		return errors.New("no mode")
+	}
+	if args[0] == "filtered" {
+		return runFiltered(args[1:])
 	}
 	modes := map[string]func(context.Context, *session, *flag.FlagSet, []string) error{
 		"run": runStorm, "burst": runBurst, "hostile": runHostile, "many": runMany,
