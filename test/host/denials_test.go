@@ -142,7 +142,7 @@ func (a *agent) refusals(chain string) map[string]refusedOne {
 			r.Op = "inside: " + r.Op
 		}
 		k := strings.TrimSpace(r.Op + " " + r.Error + " " + r.DenialAnswer.Cause + " " + r.Capability + r.Limit)
-		if r.DenialAnswer.Op == "call" {
+		if r.Op == "call" {
 			k += " " + r.Syscall
 		}
 		all[k] = r
