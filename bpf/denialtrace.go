@@ -5,13 +5,6 @@ import (
 	"fmt"
 )
 
-// sharing returns trampolines of other programs with the same maps.
-func (t *trampolines) sharing(infos []trampolineInfo) *trampolines {
-	more := &trampolines{spec: t.spec, shared: t.shared, rows: t.rows, infos: infos}
-	more.begin()
-	return more
-}
-
 // AttachSeccomp has what seccomp filters refuse told. It costs every system call of
 // the processes that have a filter, on the whole node. drive must make a system
 // call under a filter.
@@ -45,8 +38,8 @@ func (m *DenialMonitor) StartTrace(drive Drive) error {
 
 // Traces returns why programs of a trace do not tell; of one that is not on, nothing.
 func (m *DenialMonitor) Traces() (poor []Hook) {
-	for _, h := range append(m.trace.Hooks(), m.seccomp.Hooks()...) {
-		if h.State != HookActive && h.Reason != notAsked {
+	for _, h := range append(m.trace.asked(), m.seccomp.asked()...) {
+		if h.State != HookActive {
 			poor = append(poor, h)
 		}
 	}
@@ -65,14 +58,7 @@ func (m *DenialMonitor) StopTrace() error {
 // Hooks returns the state and the counters of every program that is asked for.
 func (m *DenialMonitor) Hooks() []Hook {
 	all := m.trampolines.Hooks()
-	for _, more := range []*trampolines{m.seccomp, m.trace} {
-		for _, h := range more.Hooks() {
-			if h.Reason != notAsked {
-				all = append(all, h)
-			}
-		}
-	}
-	return all
+	return append(append(all, m.seccomp.asked()...), m.trace.asked()...)
 }
 
 // Close detaches and frees everything.

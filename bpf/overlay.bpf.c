@@ -98,8 +98,8 @@ static __always_inline struct task_struct *caller(__u32 program)
 	return nested(task) ? task : NULL;
 }
 
-static __noinline struct eyas_overlay *row_of(struct task_struct *task, struct super_block *sb,
-					      __u32 program)
+static __noinline struct eyas_overlay *row_at(struct task_struct *task, struct super_block *sb,
+					      __u32 depth, __u32 program)
 {
 	struct eyas_overlay_key key = {};
 	struct eyas_overlay *row;
@@ -107,7 +107,7 @@ static __noinline struct eyas_overlay *row_of(struct task_struct *task, struct s
 
 	key_of(task, &key.who);
 	key.dev = sb->s_dev;
-	key.depth = sb->s_stack_depth;
+	key.depth = depth;
 	row = bpf_map_lookup_elem(&overlays, &key);
 	if (row)
 		return row;
@@ -116,6 +116,12 @@ static __noinline struct eyas_overlay *row_of(struct task_struct *task, struct s
 	if (!row && program < EYAS_OVERLAY_PROGRAMS)
 		ADD(lost[program], 1);
 	return row;
+}
+
+static __always_inline struct eyas_overlay *row_of(struct task_struct *task, struct super_block *sb,
+						   __u32 program)
+{
+	return row_at(task, sb, sb->s_stack_depth, program);
 }
 
 static __always_inline struct under_way *under_way(struct task_struct *task)
@@ -461,6 +467,8 @@ int overlay_copy_up(unsigned long long *ctx)
 	observe(&row->copy_ups, since);
 	return 0;
 }
+
+#include "overlayfuse.h"
 
 /* GPL-2.0 OR Apache-2.0; the kernel knows the former, and some helpers ask for it. */
 char LICENSE[] SEC("license") = "GPL";

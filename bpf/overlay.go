@@ -11,7 +11,10 @@ import (
 
 // OverlayMonitor holds the programs on functions of overlay and their map. Safe
 // for concurrent use, but for Attach, SelfTest and Close.
-type OverlayMonitor struct{ trampolines }
+type OverlayMonitor struct {
+	trampolines
+	fuse *trampolines // of the same maps; see AttachFuse
+}
 
 // OverlayOptions of an OverlayMonitor. Zero values mean the defaults.
 type OverlayOptions struct {
@@ -31,12 +34,27 @@ func OpenOverlay(o OverlayOptions) (*OverlayMonitor, error) {
 	if err := chooseStorage(spec); err != nil {
 		return nil, err
 	}
-	m := &OverlayMonitor{trampolines{spec: spec, rows: overlayMapOverlays, module: "overlay", infos: layeredPrograms()}}
+	m := &OverlayMonitor{trampolines: trampolines{spec: spec, rows: overlayMapOverlays, module: "overlay", infos: layeredPrograms()}}
 	if err := m.open(); err != nil {
 		return nil, err
 	}
+	m.fuse = m.sharing(fusePrograms())
+	m.fuse.module = "fuse"
 	return m, nil
 }
+
+// AttachFuse attaches the programs that count what fuse-overlayfs does, once the
+// kernel has FUSE. Only a container on it can drive them.
+func (m *OverlayMonitor) AttachFuse() {
+	m.fuse.Attach()
+	m.fuse.unproven("only a container on fuse-overlayfs can drive it")
+}
+
+// Hooks returns the state and the counters of every program that is asked for.
+func (m *OverlayMonitor) Hooks() []Hook { return append(m.trampolines.Hooks(), m.fuse.asked()...) }
+
+// Close detaches and frees everything.
+func (m *OverlayMonitor) Close() error { return errors.Join(m.fuse.detach(), m.trampolines.Close()) }
 
 // chooseStorage finds out whether this kernel can keep state with tasks.
 func chooseStorage(spec *ebpf.CollectionSpec) error {

@@ -17,7 +17,7 @@
 struct eyas_overlay_key {
 	struct eyas_counts_key who;
 	__u32 dev; /* s_dev: major << 20 | minor, as in mountinfo */
-	__u16 depth; /* s_stack_depth: 1 is an overlay upon other file systems */
+	__u16 depth; /* s_stack_depth: 1 is an overlay upon other file systems; 0: fuse-overlayfs */
 	__u16 pad;
 };
 
@@ -70,6 +70,14 @@ enum eyas_overlay_program {
 	EYAS_OVERLAY_COPY_UP_START,
 	EYAS_OVERLAY_COPY_UP_DATA,
 	EYAS_OVERLAY_COPY_UP_META,
+	/* Those of overlayfuse.h. */
+	EYAS_OVERLAY_FUSE_READ,
+	EYAS_OVERLAY_FUSE_READ_START,
+	EYAS_OVERLAY_FUSE_WRITE,
+	EYAS_OVERLAY_FUSE_WRITE_START,
+	EYAS_OVERLAY_FUSE_SPLICE_READ,
+	EYAS_OVERLAY_FUSE_MMAP,
+	EYAS_OVERLAY_FUSE_OPEN,
 	EYAS_OVERLAY_PROGRAMS,
 };
 

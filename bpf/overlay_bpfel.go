@@ -63,24 +63,31 @@ type overlayEyasOverlayKey struct {
 type overlayEyasOverlayProgram uint32
 
 const (
-	overlayEyasOverlayProgramEYAS_OVERLAY_READ          overlayEyasOverlayProgram = 0
-	overlayEyasOverlayProgramEYAS_OVERLAY_READ_START    overlayEyasOverlayProgram = 1
-	overlayEyasOverlayProgramEYAS_OVERLAY_WRITE         overlayEyasOverlayProgram = 2
-	overlayEyasOverlayProgramEYAS_OVERLAY_WRITE_START   overlayEyasOverlayProgram = 3
-	overlayEyasOverlayProgramEYAS_OVERLAY_SPLICE_READ   overlayEyasOverlayProgram = 4
-	overlayEyasOverlayProgramEYAS_OVERLAY_SPLICE_WRITE  overlayEyasOverlayProgram = 5
-	overlayEyasOverlayProgramEYAS_OVERLAY_COPY_RANGE    overlayEyasOverlayProgram = 6
-	overlayEyasOverlayProgramEYAS_OVERLAY_OPEN          overlayEyasOverlayProgram = 7
-	overlayEyasOverlayProgramEYAS_OVERLAY_MMAP          overlayEyasOverlayProgram = 8
-	overlayEyasOverlayProgramEYAS_OVERLAY_CREATE        overlayEyasOverlayProgram = 9
-	overlayEyasOverlayProgramEYAS_OVERLAY_REMOVE        overlayEyasOverlayProgram = 10
-	overlayEyasOverlayProgramEYAS_OVERLAY_REMOVE_START  overlayEyasOverlayProgram = 11
-	overlayEyasOverlayProgramEYAS_OVERLAY_WHITEOUT      overlayEyasOverlayProgram = 12
-	overlayEyasOverlayProgramEYAS_OVERLAY_COPY_UP       overlayEyasOverlayProgram = 13
-	overlayEyasOverlayProgramEYAS_OVERLAY_COPY_UP_START overlayEyasOverlayProgram = 14
-	overlayEyasOverlayProgramEYAS_OVERLAY_COPY_UP_DATA  overlayEyasOverlayProgram = 15
-	overlayEyasOverlayProgramEYAS_OVERLAY_COPY_UP_META  overlayEyasOverlayProgram = 16
-	overlayEyasOverlayProgramEYAS_OVERLAY_PROGRAMS      overlayEyasOverlayProgram = 17
+	overlayEyasOverlayProgramEYAS_OVERLAY_READ             overlayEyasOverlayProgram = 0
+	overlayEyasOverlayProgramEYAS_OVERLAY_READ_START       overlayEyasOverlayProgram = 1
+	overlayEyasOverlayProgramEYAS_OVERLAY_WRITE            overlayEyasOverlayProgram = 2
+	overlayEyasOverlayProgramEYAS_OVERLAY_WRITE_START      overlayEyasOverlayProgram = 3
+	overlayEyasOverlayProgramEYAS_OVERLAY_SPLICE_READ      overlayEyasOverlayProgram = 4
+	overlayEyasOverlayProgramEYAS_OVERLAY_SPLICE_WRITE     overlayEyasOverlayProgram = 5
+	overlayEyasOverlayProgramEYAS_OVERLAY_COPY_RANGE       overlayEyasOverlayProgram = 6
+	overlayEyasOverlayProgramEYAS_OVERLAY_OPEN             overlayEyasOverlayProgram = 7
+	overlayEyasOverlayProgramEYAS_OVERLAY_MMAP             overlayEyasOverlayProgram = 8
+	overlayEyasOverlayProgramEYAS_OVERLAY_CREATE           overlayEyasOverlayProgram = 9
+	overlayEyasOverlayProgramEYAS_OVERLAY_REMOVE           overlayEyasOverlayProgram = 10
+	overlayEyasOverlayProgramEYAS_OVERLAY_REMOVE_START     overlayEyasOverlayProgram = 11
+	overlayEyasOverlayProgramEYAS_OVERLAY_WHITEOUT         overlayEyasOverlayProgram = 12
+	overlayEyasOverlayProgramEYAS_OVERLAY_COPY_UP          overlayEyasOverlayProgram = 13
+	overlayEyasOverlayProgramEYAS_OVERLAY_COPY_UP_START    overlayEyasOverlayProgram = 14
+	overlayEyasOverlayProgramEYAS_OVERLAY_COPY_UP_DATA     overlayEyasOverlayProgram = 15
+	overlayEyasOverlayProgramEYAS_OVERLAY_COPY_UP_META     overlayEyasOverlayProgram = 16
+	overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_READ        overlayEyasOverlayProgram = 17
+	overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_READ_START  overlayEyasOverlayProgram = 18
+	overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_WRITE       overlayEyasOverlayProgram = 19
+	overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_WRITE_START overlayEyasOverlayProgram = 20
+	overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_SPLICE_READ overlayEyasOverlayProgram = 21
+	overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_MMAP        overlayEyasOverlayProgram = 22
+	overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_OPEN        overlayEyasOverlayProgram = 23
+	overlayEyasOverlayProgramEYAS_OVERLAY_PROGRAMS         overlayEyasOverlayProgram = 24
 )
 
 type overlayUnderWay struct {
@@ -99,30 +106,37 @@ type overlayUnderWay struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	overlayMapDoing               = "doing"
-	overlayMapDoingByPid          = "doing_by_pid"
-	overlayMapOverlays            = "overlays"
-	overlayProgOverlayCopyRange   = "overlay_copy_range"
-	overlayProgOverlayCopyUp      = "overlay_copy_up"
-	overlayProgOverlayCopyUpData  = "overlay_copy_up_data"
-	overlayProgOverlayCopyUpMeta  = "overlay_copy_up_meta"
-	overlayProgOverlayCopyUpStart = "overlay_copy_up_start"
-	overlayProgOverlayCreate      = "overlay_create"
-	overlayProgOverlayMmap        = "overlay_mmap"
-	overlayProgOverlayOpen        = "overlay_open"
-	overlayProgOverlayRead        = "overlay_read"
-	overlayProgOverlayReadStart   = "overlay_read_start"
-	overlayProgOverlayRemove      = "overlay_remove"
-	overlayProgOverlayRemoveStart = "overlay_remove_start"
-	overlayProgOverlaySpliceRead  = "overlay_splice_read"
-	overlayProgOverlaySpliceWrite = "overlay_splice_write"
-	overlayProgOverlayWhiteout    = "overlay_whiteout"
-	overlayProgOverlayWrite       = "overlay_write"
-	overlayProgOverlayWriteStart  = "overlay_write_start"
-	overlayVarHasStorage          = "has_storage"
-	overlayVarLost                = "lost"
-	overlayVarSeen                = "seen"
-	overlayVarUnusedProgram       = "unused_program"
+	overlayMapDoing                  = "doing"
+	overlayMapDoingByPid             = "doing_by_pid"
+	overlayMapOverlays               = "overlays"
+	overlayProgOverlayCopyRange      = "overlay_copy_range"
+	overlayProgOverlayCopyUp         = "overlay_copy_up"
+	overlayProgOverlayCopyUpData     = "overlay_copy_up_data"
+	overlayProgOverlayCopyUpMeta     = "overlay_copy_up_meta"
+	overlayProgOverlayCopyUpStart    = "overlay_copy_up_start"
+	overlayProgOverlayCreate         = "overlay_create"
+	overlayProgOverlayFuseMmap       = "overlay_fuse_mmap"
+	overlayProgOverlayFuseOpen       = "overlay_fuse_open"
+	overlayProgOverlayFuseRead       = "overlay_fuse_read"
+	overlayProgOverlayFuseReadStart  = "overlay_fuse_read_start"
+	overlayProgOverlayFuseSpliceRead = "overlay_fuse_splice_read"
+	overlayProgOverlayFuseWrite      = "overlay_fuse_write"
+	overlayProgOverlayFuseWriteStart = "overlay_fuse_write_start"
+	overlayProgOverlayMmap           = "overlay_mmap"
+	overlayProgOverlayOpen           = "overlay_open"
+	overlayProgOverlayRead           = "overlay_read"
+	overlayProgOverlayReadStart      = "overlay_read_start"
+	overlayProgOverlayRemove         = "overlay_remove"
+	overlayProgOverlayRemoveStart    = "overlay_remove_start"
+	overlayProgOverlaySpliceRead     = "overlay_splice_read"
+	overlayProgOverlaySpliceWrite    = "overlay_splice_write"
+	overlayProgOverlayWhiteout       = "overlay_whiteout"
+	overlayProgOverlayWrite          = "overlay_write"
+	overlayProgOverlayWriteStart     = "overlay_write_start"
+	overlayVarHasStorage             = "has_storage"
+	overlayVarLost                   = "lost"
+	overlayVarSeen                   = "seen"
+	overlayVarUnusedProgram          = "unused_program"
 )
 
 // loadOverlay returns the embedded CollectionSpec for overlay.
@@ -167,23 +181,30 @@ type overlaySpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type overlayProgramSpecs struct {
-	OverlayCopyRange   *ebpf.ProgramSpec `ebpf:"overlay_copy_range"`
-	OverlayCopyUp      *ebpf.ProgramSpec `ebpf:"overlay_copy_up"`
-	OverlayCopyUpData  *ebpf.ProgramSpec `ebpf:"overlay_copy_up_data"`
-	OverlayCopyUpMeta  *ebpf.ProgramSpec `ebpf:"overlay_copy_up_meta"`
-	OverlayCopyUpStart *ebpf.ProgramSpec `ebpf:"overlay_copy_up_start"`
-	OverlayCreate      *ebpf.ProgramSpec `ebpf:"overlay_create"`
-	OverlayMmap        *ebpf.ProgramSpec `ebpf:"overlay_mmap"`
-	OverlayOpen        *ebpf.ProgramSpec `ebpf:"overlay_open"`
-	OverlayRead        *ebpf.ProgramSpec `ebpf:"overlay_read"`
-	OverlayReadStart   *ebpf.ProgramSpec `ebpf:"overlay_read_start"`
-	OverlayRemove      *ebpf.ProgramSpec `ebpf:"overlay_remove"`
-	OverlayRemoveStart *ebpf.ProgramSpec `ebpf:"overlay_remove_start"`
-	OverlaySpliceRead  *ebpf.ProgramSpec `ebpf:"overlay_splice_read"`
-	OverlaySpliceWrite *ebpf.ProgramSpec `ebpf:"overlay_splice_write"`
-	OverlayWhiteout    *ebpf.ProgramSpec `ebpf:"overlay_whiteout"`
-	OverlayWrite       *ebpf.ProgramSpec `ebpf:"overlay_write"`
-	OverlayWriteStart  *ebpf.ProgramSpec `ebpf:"overlay_write_start"`
+	OverlayCopyRange      *ebpf.ProgramSpec `ebpf:"overlay_copy_range"`
+	OverlayCopyUp         *ebpf.ProgramSpec `ebpf:"overlay_copy_up"`
+	OverlayCopyUpData     *ebpf.ProgramSpec `ebpf:"overlay_copy_up_data"`
+	OverlayCopyUpMeta     *ebpf.ProgramSpec `ebpf:"overlay_copy_up_meta"`
+	OverlayCopyUpStart    *ebpf.ProgramSpec `ebpf:"overlay_copy_up_start"`
+	OverlayCreate         *ebpf.ProgramSpec `ebpf:"overlay_create"`
+	OverlayFuseMmap       *ebpf.ProgramSpec `ebpf:"overlay_fuse_mmap"`
+	OverlayFuseOpen       *ebpf.ProgramSpec `ebpf:"overlay_fuse_open"`
+	OverlayFuseRead       *ebpf.ProgramSpec `ebpf:"overlay_fuse_read"`
+	OverlayFuseReadStart  *ebpf.ProgramSpec `ebpf:"overlay_fuse_read_start"`
+	OverlayFuseSpliceRead *ebpf.ProgramSpec `ebpf:"overlay_fuse_splice_read"`
+	OverlayFuseWrite      *ebpf.ProgramSpec `ebpf:"overlay_fuse_write"`
+	OverlayFuseWriteStart *ebpf.ProgramSpec `ebpf:"overlay_fuse_write_start"`
+	OverlayMmap           *ebpf.ProgramSpec `ebpf:"overlay_mmap"`
+	OverlayOpen           *ebpf.ProgramSpec `ebpf:"overlay_open"`
+	OverlayRead           *ebpf.ProgramSpec `ebpf:"overlay_read"`
+	OverlayReadStart      *ebpf.ProgramSpec `ebpf:"overlay_read_start"`
+	OverlayRemove         *ebpf.ProgramSpec `ebpf:"overlay_remove"`
+	OverlayRemoveStart    *ebpf.ProgramSpec `ebpf:"overlay_remove_start"`
+	OverlaySpliceRead     *ebpf.ProgramSpec `ebpf:"overlay_splice_read"`
+	OverlaySpliceWrite    *ebpf.ProgramSpec `ebpf:"overlay_splice_write"`
+	OverlayWhiteout       *ebpf.ProgramSpec `ebpf:"overlay_whiteout"`
+	OverlayWrite          *ebpf.ProgramSpec `ebpf:"overlay_write"`
+	OverlayWriteStart     *ebpf.ProgramSpec `ebpf:"overlay_write_start"`
 }
 
 // overlayMapSpecs contains maps before they are loaded into the kernel.
@@ -252,23 +273,30 @@ type overlayVariables struct {
 //
 // It can be passed to loadOverlayObjects or ebpf.CollectionSpec.LoadAndAssign.
 type overlayPrograms struct {
-	OverlayCopyRange   *ebpf.Program `ebpf:"overlay_copy_range"`
-	OverlayCopyUp      *ebpf.Program `ebpf:"overlay_copy_up"`
-	OverlayCopyUpData  *ebpf.Program `ebpf:"overlay_copy_up_data"`
-	OverlayCopyUpMeta  *ebpf.Program `ebpf:"overlay_copy_up_meta"`
-	OverlayCopyUpStart *ebpf.Program `ebpf:"overlay_copy_up_start"`
-	OverlayCreate      *ebpf.Program `ebpf:"overlay_create"`
-	OverlayMmap        *ebpf.Program `ebpf:"overlay_mmap"`
-	OverlayOpen        *ebpf.Program `ebpf:"overlay_open"`
-	OverlayRead        *ebpf.Program `ebpf:"overlay_read"`
-	OverlayReadStart   *ebpf.Program `ebpf:"overlay_read_start"`
-	OverlayRemove      *ebpf.Program `ebpf:"overlay_remove"`
-	OverlayRemoveStart *ebpf.Program `ebpf:"overlay_remove_start"`
-	OverlaySpliceRead  *ebpf.Program `ebpf:"overlay_splice_read"`
-	OverlaySpliceWrite *ebpf.Program `ebpf:"overlay_splice_write"`
-	OverlayWhiteout    *ebpf.Program `ebpf:"overlay_whiteout"`
-	OverlayWrite       *ebpf.Program `ebpf:"overlay_write"`
-	OverlayWriteStart  *ebpf.Program `ebpf:"overlay_write_start"`
+	OverlayCopyRange      *ebpf.Program `ebpf:"overlay_copy_range"`
+	OverlayCopyUp         *ebpf.Program `ebpf:"overlay_copy_up"`
+	OverlayCopyUpData     *ebpf.Program `ebpf:"overlay_copy_up_data"`
+	OverlayCopyUpMeta     *ebpf.Program `ebpf:"overlay_copy_up_meta"`
+	OverlayCopyUpStart    *ebpf.Program `ebpf:"overlay_copy_up_start"`
+	OverlayCreate         *ebpf.Program `ebpf:"overlay_create"`
+	OverlayFuseMmap       *ebpf.Program `ebpf:"overlay_fuse_mmap"`
+	OverlayFuseOpen       *ebpf.Program `ebpf:"overlay_fuse_open"`
+	OverlayFuseRead       *ebpf.Program `ebpf:"overlay_fuse_read"`
+	OverlayFuseReadStart  *ebpf.Program `ebpf:"overlay_fuse_read_start"`
+	OverlayFuseSpliceRead *ebpf.Program `ebpf:"overlay_fuse_splice_read"`
+	OverlayFuseWrite      *ebpf.Program `ebpf:"overlay_fuse_write"`
+	OverlayFuseWriteStart *ebpf.Program `ebpf:"overlay_fuse_write_start"`
+	OverlayMmap           *ebpf.Program `ebpf:"overlay_mmap"`
+	OverlayOpen           *ebpf.Program `ebpf:"overlay_open"`
+	OverlayRead           *ebpf.Program `ebpf:"overlay_read"`
+	OverlayReadStart      *ebpf.Program `ebpf:"overlay_read_start"`
+	OverlayRemove         *ebpf.Program `ebpf:"overlay_remove"`
+	OverlayRemoveStart    *ebpf.Program `ebpf:"overlay_remove_start"`
+	OverlaySpliceRead     *ebpf.Program `ebpf:"overlay_splice_read"`
+	OverlaySpliceWrite    *ebpf.Program `ebpf:"overlay_splice_write"`
+	OverlayWhiteout       *ebpf.Program `ebpf:"overlay_whiteout"`
+	OverlayWrite          *ebpf.Program `ebpf:"overlay_write"`
+	OverlayWriteStart     *ebpf.Program `ebpf:"overlay_write_start"`
 }
 
 func (p *overlayPrograms) Close() error {
@@ -279,6 +307,13 @@ func (p *overlayPrograms) Close() error {
 		p.OverlayCopyUpMeta,
 		p.OverlayCopyUpStart,
 		p.OverlayCreate,
+		p.OverlayFuseMmap,
+		p.OverlayFuseOpen,
+		p.OverlayFuseRead,
+		p.OverlayFuseReadStart,
+		p.OverlayFuseSpliceRead,
+		p.OverlayFuseWrite,
+		p.OverlayFuseWriteStart,
 		p.OverlayMmap,
 		p.OverlayOpen,
 		p.OverlayRead,

@@ -22,3 +22,19 @@ func layeredPrograms() []trampolineInfo {
 		{uint32(overlayEyasOverlayProgramEYAS_OVERLAY_COPY_UP_META), "overlay_copy_up_meta", "fexit/ovl_copy_up_metadata", "copy-ups without content, and of directories"},
 	}
 }
+
+// FuseHooks begins the names of the hooks that fuse-overlayfs has.
+const FuseHooks = "overlay_fuse_"
+
+// fusePrograms are those of overlayfuse.h.
+func fusePrograms() []trampolineInfo {
+	return []trampolineInfo{
+		{uint32(overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_READ), "overlay_fuse_read", "fexit/fuse_file_read_iter", "reads of fuse-overlayfs"},
+		{uint32(overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_READ_START), "overlay_fuse_read_start", "fentry/fuse_file_read_iter", "how long reads of fuse-overlayfs take"},
+		{uint32(overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_WRITE), "overlay_fuse_write", "fexit/fuse_file_write_iter", "writes to fuse-overlayfs"},
+		{uint32(overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_WRITE_START), "overlay_fuse_write_start", "fentry/fuse_file_write_iter", "how long writes to fuse-overlayfs take"},
+		{uint32(overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_SPLICE_READ), "overlay_fuse_splice_read", "fexit/fuse_splice_read", "splices from fuse-overlayfs, such as sendfile (before 6.5 they are reads)"},
+		{uint32(overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_MMAP), "overlay_fuse_mmap", "fexit/fuse_file_mmap", "mappings of files of fuse-overlayfs"},
+		{uint32(overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_OPEN), "overlay_fuse_open", "fexit/fuse_open", "opens of files of fuse-overlayfs"},
+	}
+}

@@ -6,7 +6,7 @@ import "time"
 type OverlayKey struct {
 	Who   CountsKey
 	Dev   uint32 // as the kernel has it; see Device
-	Depth uint16 // 1: an overlay upon other file systems; 2: upon an overlay
+	Depth uint16 // 1: an overlay upon other file systems; 2: upon an overlay; 0: fuse-overlayfs
 }
 
 // Device returns the major and minor number of the overlay, as in mountinfo.

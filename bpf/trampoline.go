@@ -76,6 +76,13 @@ func (t *trampolines) begin() {
 	}
 }
 
+// sharing returns trampolines of other programs with the same maps.
+func (t *trampolines) sharing(infos []trampolineInfo) *trampolines {
+	more := &trampolines{spec: t.spec, shared: t.shared, rows: t.rows, infos: infos}
+	more.begin()
+	return more
+}
+
 // copied is for changes, and set makes them seen.
 func (t *trampolines) copied() []*trampoline {
 	t.mu.Lock()

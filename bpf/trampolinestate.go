@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 )
 
 // Names of the variables that every object of trampolines has: whether a program
@@ -58,6 +59,22 @@ func (t *trampolines) SelfTest(drive Drive) {
 		}
 	}
 	t.set(all)
+}
+
+// unproven says why what is attached cannot be driven by the agent.
+func (t *trampolines) unproven(why string) {
+	all := t.copied()
+	for _, h := range all {
+		if h.link != nil {
+			h.state, h.reason, h.rare = HookUnproven, why, true
+		}
+	}
+	t.set(all)
+}
+
+// asked are the programs that somebody has wanted attached.
+func (t *trampolines) asked() []Hook {
+	return slices.DeleteFunc(t.Hooks(), func(h Hook) bool { return h.Reason == notAsked })
 }
 
 // filtered reports whether a seccomp filter answers system calls of this process

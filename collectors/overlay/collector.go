@@ -10,6 +10,7 @@ package overlay
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,7 @@ type Source interface {
 	Capacity() int
 	Attached() bool
 	Attach()
+	AttachFuse()
 	Missing(reason string)
 	SelfTest(bpf.Drive)
 	Hooks() []bpf.Hook
@@ -62,6 +64,7 @@ type Collector struct {
 	look   func(proc string, init identity.ProcessKey) (root, bool, error)
 	stuck  atomic.Int32 // looks at roots that do not come back
 	said   string       // what was last logged of the hooks
+	fuse   bool         // those of fuse-overlayfs were tried
 }
 
 // New returns a Collector; Run attaches its programs.
@@ -85,6 +88,7 @@ func (c *Collector) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		c.attach()
+		c.attachFuse()
 		if err := c.sweep(time.Now()); err != nil {
 			c.o.Log.Error().Err(err).Msg("look for rows that rest")
 		}
@@ -111,19 +115,37 @@ func (c *Collector) attach() {
 	if c.o.Source.Attached() {
 		c.o.Source.SelfTest(c.o.Drive)
 	}
-	poor := map[string][]string{}
-	for _, h := range c.o.Source.Hooks() {
-		if h.State != bpf.HookActive {
-			why := string(h.State) + ": " + h.Reason
-			poor[why] = append(poor[why], h.Name)
-		}
-	}
+	poor := c.poor(false)
 	if len(poor) == 0 {
 		c.say("overlay hooks work", zerolog.DebugLevel, nil)
 	}
 	for why, names := range poor {
 		c.say(why, zerolog.WarnLevel, names)
 	}
+}
+
+// attachFuse tries once, when the kernel has FUSE.
+func (c *Collector) attachFuse() {
+	if c.fuse || !loaded(c.o.Proc, "fuse") {
+		return
+	}
+	c.fuse = true
+	c.o.Source.AttachFuse()
+	for why, names := range c.poor(true) {
+		c.o.Log.Warn().Strs("hooks", names).Str("reason", why).Msg("fuse-overlayfs hooks")
+	}
+}
+
+// poor are the hooks of overlay, or of fuse-overlayfs, that do not tell, by why.
+func (c *Collector) poor(fuse bool) map[string][]string {
+	poor := map[string][]string{}
+	for _, h := range c.o.Source.Hooks() {
+		if h.State != bpf.HookActive && !h.Rare && strings.HasPrefix(h.Name, bpf.FuseHooks) == fuse {
+			why := string(h.State) + ": " + h.Reason
+			poor[why] = append(poor[why], h.Name)
+		}
+	}
+	return poor
 }
 
 func (c *Collector) say(why string, level zerolog.Level, hooks []string) {

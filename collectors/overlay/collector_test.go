@@ -28,6 +28,7 @@ type node struct {
 	tested   int
 	hooks    []bpf.Hook
 	missing  string
+	fuse     int
 }
 
 func newNode() *node {
@@ -46,6 +47,7 @@ func (n *node) Take(k bpf.OverlayKey) (bpf.Overlay, error) {
 }
 func (n *node) Capacity() int         { return n.capacity }
 func (n *node) Attach()               { n.attached++; n.missing = "" }
+func (n *node) AttachFuse()           { n.fuse++ }
 func (n *node) Attached() bool        { return n.attached > 0 }
 func (n *node) Missing(reason string) { n.missing = reason }
 func (n *node) SelfTest(d bpf.Drive)  { n.tested++ }
@@ -124,12 +126,16 @@ func TestGolden(t *testing.T) {
 	}
 	n.rows[row(10, 2, 1)] = bpf.Overlay{ReadBytes: 1 << 40} // another mount: added
 	n.rows[row(20, 3, 2)] = bpf.Overlay{CopyUpBytes: 1}     // another depth: not added
+	fuse := n.put(40, 10, 40)
+	n.rows[row(40, 4, 0)] = bpf.Overlay{ // what it copies up is not known
+		ReadBytes: 3, SpliceReadBytes: 4, WriteBytes: 5, Reads: bpf.Histogram{Untimed: 6}, SpliceReads: 7, Opens: 8, Mmaps: 9,
+	}
 	c := n.collector()
 	golden, err := os.ReadFile("testdata/metrics.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := strings.NewReplacer("OUTER", outer, "INNER", inner).Replace(string(golden))
+	want := strings.NewReplacer("OUTER", outer, "INNER", inner, "FUSE", fuse).Replace(string(golden))
 	if err := testutil.CollectAndCompare(c, strings.NewReader(want), "eyas_overlay_read_bytes_total", "eyas_overlay_write_bytes_total",
 		"eyas_overlay_operations_total", "eyas_overlay_queued_total", "eyas_overlay_copy_ups_total", "eyas_overlay_copy_up_bytes_total",
 		"eyas_overlay_copy_up_seconds"); err != nil {

@@ -22,7 +22,7 @@ func rootDesc(name, help string) *prometheus.Desc {
 
 var (
 	descRead = desc("read_bytes_total", "Bytes the container read through the layered file system, by way: read, splice (before 6.5 a read). "+
-		"A read of an overlay upon an overlay counts at each depth: never add up depths.", "way")
+		"A read of an overlay upon an overlay counts at each depth: never add up depths. Depth 0 is fuse-overlayfs, by driver.", "way")
 	descWritten = desc("write_bytes_total", "Bytes the container wrote through the layered file system, by way: write, splice, copy_range.", "way")
 	descOps     = desc("operations_total", "Calls that succeeded. whiteout: removals that had to hide a file of a lower layer. "+
 		"mmap: what a mapping reads and writes afterwards is not seen.", "operation")
@@ -63,6 +63,10 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range c.gather(rows) {
 		c.emitRoot(ch, s)
 		for depth, n := range s.numbers {
+			if depth == fuseDepth {
+				emitFuse(ch, s.labels.With(s.nested, strconv.Itoa(s.level), "0", "fuse-overlayfs"), &n)
+				continue
+			}
 			emit(ch, s.labels.With(s.nested, strconv.Itoa(s.level), strconv.Itoa(int(depth)), "overlay"), &n)
 		}
 		if s.folded != nil {
@@ -135,10 +139,34 @@ func (c *Collector) emitRoot(ch chan<- prometheus.Metric, s *series) {
 	}
 }
 
-func emit(ch chan<- prometheus.Metric, l []string, n *bpf.Overlay) {
-	counter := func(d *prometheus.Desc, v uint64, more ...string) {
+// fuseDepth is no depth: it is where the numbers of fuse-overlayfs are.
+const fuseDepth = 0
+
+// emitFuse sends what the kernel sees of fuse-overlayfs, which is not what it copies up.
+func emitFuse(ch chan<- prometheus.Metric, l []string, n *bpf.Overlay) {
+	counter := counters(ch, l)
+	counter(descRead, n.ReadBytes, "read")
+	counter(descRead, n.SpliceReadBytes, "splice")
+	counter(descWritten, n.WriteBytes, "write")
+	counter(descOps, n.Reads.Calls(), "read")
+	counter(descOps, n.Writes.Calls(), "write")
+	counter(descOps, n.SpliceReads, "splice_read")
+	counter(descOps, n.Opens, "open")
+	counter(descOps, n.Mmaps, "mmap")
+	counter(descQueued, n.Queued)
+	histogram(ch, descReadTime, l, &n.Reads)
+	histogram(ch, descWriteTime, l, &n.Writes)
+}
+
+// counters returns what sends counters with labels l and more.
+func counters(ch chan<- prometheus.Metric, l []string) func(d *prometheus.Desc, v uint64, more ...string) {
+	return func(d *prometheus.Desc, v uint64, more ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), append(append([]string{}, l...), more...)...)
 	}
+}
+
+func emit(ch chan<- prometheus.Metric, l []string, n *bpf.Overlay) {
+	counter := counters(ch, l)
 	counter(descRead, n.ReadBytes, "read")
 	counter(descRead, n.SpliceReadBytes, "splice")
 	counter(descWritten, n.WriteBytes, "write")

@@ -38,7 +38,7 @@ func fleet() map[string]any {
 			line("Denials", "ops", "Calls that were refused each second, by cause.", query{`sum by (cause) (rate(eyas_denials_total{` + inFleet + `}[$__rate_interval]))`, "{{cause}}"}).stacked().alert("EyasDenialsBurst"),
 			line("OOM kills", "short", "Kills within five minutes, by whose limit it was.", query{`sum by (limit) (increase(eyas_oom_kills_total{` + onNodes + `}[5m]))`, "{{limit}}"}).stacked().alert("EyasOOMKills"),
 			line("Through overlays", "Bps", "Bytes read and written through the layered file system, at the innermost depth.",
-				query{`sum(rate(eyas_overlay_read_bytes_total{` + inFleet + `,depth="1"}[$__rate_interval]))`, "read"}, query{`sum(rate(eyas_overlay_write_bytes_total{` + inFleet + `,depth="1"}[$__rate_interval]))`, "written"}),
+				query{`sum(rate(eyas_overlay_read_bytes_total{` + inFleet + `,depth=~"0|1"}[$__rate_interval]))`, "read"}, query{`sum(rate(eyas_overlay_write_bytes_total{` + inFleet + `,depth=~"0|1"}[$__rate_interval]))`, "written"}),
 			line("Logs not taken over", "Bps", "Bytes of containers' output that were dropped, by node.", query{`sum by (instance) (rate(eyas_log_dropped_bytes_total{` + inFleet + `}[$__rate_interval]))`, "{{instance}}"}).alert("EyasLogsDropped"),
 		}},
 		section{"Nodes", []panel{

@@ -44,8 +44,8 @@ func sandbox() map[string]any {
 			line("Pressure", "percentunit", "Share of time that some task stood still for lack of a resource.", query{`max by (resource) (` + rate("eyas_container_pressure_seconds_total", `,kind="some"`) + `)`, "{{resource}}"}),
 		}},
 		section{"Overlay: I/O and copy-ups", []panel{
-			line("Read", "Bps", "Bytes read through the layered file system. An overlay upon an overlay counts at each depth.", query{`sum by (container, nested, depth) (` + rate("eyas_overlay_read_bytes_total", "") + `)`, each + " depth {{depth}}"}),
-			line("Written", "Bps", "Bytes written through the layered file system.", query{`sum by (container, nested, depth) (` + rate("eyas_overlay_write_bytes_total", "") + `)`, each + " depth {{depth}}"}),
+			line("Read", "Bps", "Bytes read through the layered file system. An overlay upon an overlay counts at each depth; depth 0 is fuse-overlayfs.", query{`sum by (container, nested, depth, driver) (` + rate("eyas_overlay_read_bytes_total", "") + `)`, each + " {{driver}} depth {{depth}}"}),
+			line("Written", "Bps", "Bytes written through the layered file system.", query{`sum by (container, nested, depth, driver) (` + rate("eyas_overlay_write_bytes_total", "") + `)`, each + " {{driver}} depth {{depth}}"}),
 			line("Time of reads and writes", "s", "95th percentile, by kind.",
 				query{`histogram_quantile(0.95, sum by (le) (` + rate("eyas_overlay_read_seconds_bucket", "") + `))`, "read"}, query{`histogram_quantile(0.95, sum by (le) (` + rate("eyas_overlay_write_seconds_bucket", "") + `))`, "write"}),
 			line("Copy-ups", "ops", "Files copied from a lower layer each second: with content (data), without (metadata), or no files (other).", query{`sum by (kind) (` + rate("eyas_overlay_copy_ups_total", "") + `)`, "{{kind}}"}).stacked(),

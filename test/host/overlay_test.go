@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/eyas-agent/eyas/bpf"
 	"github.com/eyas-agent/eyas/collectors/identity"
 )
 
@@ -39,7 +40,7 @@ func overlayHooks(t testing.TB, a *agent) map[string]string {
 			return err
 		}
 		for _, k := range h.Hooks {
-			if strings.HasPrefix(k.Name, "overlay_") {
+			if strings.HasPrefix(k.Name, "overlay_") && !strings.HasPrefix(k.Name, bpf.FuseHooks) {
 				why[k.Name] = k.Reason
 				if k.State != "active" {
 					why[k.Name] = k.State + ": " + k.Reason
