@@ -30,6 +30,7 @@ import (
 	"github.com/eyas-agent/eyas/collectors/processes"
 	"github.com/eyas-agent/eyas/collectors/self"
 	"github.com/eyas-agent/eyas/collectors/tracker"
+	"github.com/eyas-agent/eyas/collectors/vfs"
 	"github.com/eyas-agent/eyas/exporter/api"
 	"github.com/eyas-agent/eyas/exporter/metrics"
 )
@@ -158,8 +159,9 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	}
 	counts := processes.New(gather)
 	ask.Numbers = numbers(counts, deep)
+	plain := vfs.New(vfs.Options{Table: t, Clock: clock, MaxNested: c.MaxNestedSeries, Proc: c.ProcRoot, Log: log.With().Str("room", "vfs").Logger()})
 	all := append(deep.collectors(self.Options{Monitor: monitor, Tracker: t, Memory: memory, Version: version}),
-		counts, checks, boundary, kills,
+		counts, plain, checks, boundary, kills,
 		promcollectors.NewGoCollector(),
 		promcollectors.NewProcessCollector(promcollectors.ProcessCollectorOpts{}),
 	)
@@ -211,6 +213,7 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	run("command lines", func(ctx context.Context) error { return t.RunArgs(ctx, c.ProcRoot) })
 	run("history", memory.Run)
 	deep.run(run, t.Ready())
+	run("vfs", plain.Run)
 	run("kubelet's pods", pods.Run)
 	pod.run(run, t)
 	if preparer != nil {

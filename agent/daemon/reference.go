@@ -21,6 +21,7 @@ import (
 	"github.com/eyas-agent/eyas/collectors/overlay"
 	"github.com/eyas-agent/eyas/collectors/processes"
 	"github.com/eyas-agent/eyas/collectors/self"
+	"github.com/eyas-agent/eyas/collectors/vfs"
 	"github.com/eyas-agent/eyas/exporter/otlp"
 )
 
@@ -54,6 +55,7 @@ func described() ([]struct {
 		{"Processes of containers", &processes.Collector{}},
 		{"Cgroups of containers", &cgroups.Collector{}},
 		{"Overlays", &overlay.Collector{}},
+		{"Plain directories (vfs storage)", &vfs.Collector{}},
 		{"Denials", &denials.Collector{}},
 		{"Logs", &logs.Collector{}},
 		{"Logs to a file", &logs.JSONLines{}},

@@ -123,6 +123,18 @@ func RootLayers(mountinfo io.Reader) (n int, overlay bool) {
 	return n, overlay
 }
 
+// PlainRoot reports whether the root is a directory of a file system, and not the
+// whole of one: what engines bind there that have no layers (vfs storage, bundles).
+func PlainRoot(mountinfo io.Reader) (plain bool) {
+	eachMount(mountinfo, func(m mount) bool {
+		if m.point == "/" {
+			plain = m.root != "/"
+		}
+		return true
+	})
+	return plain
+}
+
 // lowerLayers counts the directories of lowerdir=a:b::c and of lowerdir+=a, as
 // newer kernels show them; a colon in a name has a backslash before it.
 func lowerLayers(options string) (n int) {
