@@ -14,11 +14,12 @@ import (
 	"testing"
 
 	"github.com/eyas-agent/eyas/bpf"
+	"github.com/eyas-agent/eyas/collectors/denials"
 )
 
 // BenchmarkHookCosts is what the programs on overlay and on refusals, all attached,
 // cost calls that pass them and calls that do not: before, with and after them, in
-// one run. `noise` is how far apart before and after are. test/vm/bench runs it
+// one run; and while every refused call is traced. `noise` is how far apart before and after are. test/vm/bench runs it
 // where a nanosecond is an instruction.
 func BenchmarkHookCosts(b *testing.B) {
 	nested, host := startCosts(b, true), startCosts(b, false)
@@ -40,10 +41,18 @@ func BenchmarkHookCosts(b *testing.B) {
 		reportRuns(b, hooks, func() { round() })
 		hooks.close(b)
 		after := round()
+		hooks = attachAll(b)
+		if err := hooks.denials.StartTrace(denials.DriveFiltered); err != nil {
+			b.Fatal(err)
+		}
+		traced := round()
+		reportRuns(b, hooks, func() { round() })
+		hooks.close(b)
 		for name := range before {
 			bare := (before[name] + after[name]) / 2
 			b.ReportMetric(bare, name+"-bare-ns")
 			b.ReportMetric((with[name]-bare)/bare*100, name+"-hooks-%")
+			b.ReportMetric((traced[name]-bare)/bare*100, name+"-traced-%")
 			b.ReportMetric((after[name]-before[name])/bare*100, name+"-noise-%")
 		}
 	}
@@ -61,7 +70,7 @@ func attachAll(b *testing.B) allHooks {
 	if err != nil {
 		b.Fatal(err)
 	}
-	denials, err := bpf.OpenDenials(bpf.DenialOptions{})
+	refusals, err := bpf.OpenDenials(bpf.DenialOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -69,14 +78,14 @@ func attachAll(b *testing.B) allHooks {
 	if !overlay.Attached() {
 		why := overlay.Hooks()[0].Reason
 		overlay.Close()
-		denials.Close()
+		refusals.Close()
 		b.Skip(why)
 	}
-	denials.Attach()
-	if !denials.Attached() {
-		b.Fatal(denials.Hooks()[0].Reason)
+	refusals.Attach()
+	if !refusals.Attached() {
+		b.Fatal(refusals.Hooks()[0].Reason)
 	}
-	return allHooks{overlay, denials}
+	return allHooks{overlay, refusals}
 }
 
 func (h allHooks) close(b *testing.B) {
