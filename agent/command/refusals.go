@@ -141,7 +141,7 @@ func (x *explainer) printRefusal(r refusal) {
 	fmt.Fprintf(w, "%s: %s\n", chainText(r.Chain), r.What)
 	field := func(name, value string) {
 		for _, line := range strings.Split(text.WrapSoft(value, 100), "\n") {
-			fmt.Fprintf(w, "  %-8s %s\n", name, line)
+			fmt.Fprintf(w, "  %-8s %s\n", name, strings.TrimRight(line, " "))
 			name = ""
 		}
 	}

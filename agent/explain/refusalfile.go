@@ -21,8 +21,15 @@ func mode(d identity.DenialAnswer) (cause, fix string) {
 	if d.Error == "EPERM" {
 		return "the file (" + who + ") is immutable or append-only, or a security module (AppArmor, SELinux) refused it", "lsattr FILE on the node; the node's audit log (ausearch -m avc, journalctl -k) names the module"
 	}
-	return fmt.Sprintf("a file or a directory on the way to it (%s) does not allow it to host uid %d by its modes or its ACL, or a security module (AppArmor, SELinux) refused it; its root has no power over it if its user namespace does not map both owner and group", who, d.Host.UID),
-		"eyas explain path FILE --in CHAIN shows its ids at every level; chown or chmod it, or run as a user who may; getfacl FILE; the node's audit log (ausearch -m avc) names a module"
+	cause = fmt.Sprintf("a file or a directory on the way to it (%s) does not allow it to host uid %d by its modes or its ACL, or a security module (AppArmor, SELinux) refused it", who, d.Host.UID)
+	if d.OwnerUID != nil && d.OwnerGID != nil && len(d.UIDs) > 0 {
+		_, uid := d.UIDs.FromHost(*d.OwnerUID)
+		_, gid := d.GIDs.FromHost(*d.OwnerGID)
+		if !uid || !gid {
+			cause += fmt.Sprintf("; its user namespace (%s) does not map both owner and group, so that its root has no power over it either", mapText(d.UIDs))
+		}
+	}
+	return cause, "eyas explain path FILE --in CHAIN shows its ids at every level; chown or chmod it, or run as a user who may; getfacl FILE; the node's audit log (ausearch -m avc) names a module"
 }
 
 // fileText describes the file that a refusal was about.
