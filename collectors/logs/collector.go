@@ -155,6 +155,12 @@ func (c *Collector) Blind() string {
 // Lines returns lines that are kept, by time, the number to ask for later ones with,
 // and what is closed when there is one.
 func (c *Collector) Lines(q Query) ([]identity.LogLine, uint64, <-chan struct{}) {
+	c.mu.Lock()
+	via := c.way.Via
+	c.mu.Unlock()
+	if a, ok := c.o.Files.(interface{ Also(string) string }); ok && via == identity.LogFile && q.Container != "" {
+		q.also = a.Also(q.Container)
+	}
 	return c.store.lines(q)
 }
 

@@ -77,8 +77,13 @@ func TestLogFiles(t *testing.T) {
 	slices.Sort(texts)
 	slices.Sort(want)
 	if !slices.Equal(texts, want) {
-		for _, s := range texts {
-			t.Logf("%d bytes: %.80q", len(s), s)
+		for k, s := range got.text {
+			t.Logf("%s: %d bytes: %.80q", k, s.Len(), s.String())
+		}
+		for _, l := range got.lines {
+			if l.Seq == 1 {
+				t.Logf("%s: %+v", l.Container, l.Chain[1:])
+			}
 		}
 		t.Error("what is told is not what was written")
 	}

@@ -14,6 +14,9 @@ func boxOf(k identity.NSKey) bpf.LogBox { return bpf.LogBox{PIDNS: k.Inum, Start
 
 // view looks at the table, and starts and ends the reading of sandboxes.
 func (s *Source) view(now time.Time) {
+	if s.o.Table.Sync(s.ctx) == nil {
+		s.synced = now
+	}
 	views, lives := s.views()
 	s.start(views, lives, now)
 }
@@ -34,9 +37,13 @@ func (s *Source) views() (views map[string]*view, lives map[string]bool) {
 			}
 			v := views[key]
 			if v == nil {
-				v = &view{key: key, init: identity.ProcessKey{PID: 1}, inside: s.all, children: map[string][]child{}, known: known}
+				v = &view{at: s.synced, key: key, init: identity.ProcessKey{PID: 1}, inside: s.all, children: map[string][]child{}, known: known}
 				if x != nil {
+					v.around = v.init
 					v.pidns, v.init, v.inside = x.PIDNS, x.Init, s.inside(x)
+				}
+				if x != nil && x.Parent != nil {
+					v.around = x.Parent.Init
 				}
 				views[key] = v
 			}
@@ -54,7 +61,7 @@ func (s *Source) views() (views map[string]*view, lives map[string]bool) {
 			if !x.OwnPIDNS() {
 				return
 			}
-			c := child{box: boxOf(x.PIDNS), names: names, init: x.Init, first: s.o.Clock.At(x.First), gone: x.Gone(), selected: s.selected(x)}
+			c := child{box: boxOf(x.PIDNS), id: x.ID, names: names, init: x.Init, first: s.o.Clock.At(x.First), gone: x.Gone(), selected: s.selected(x)}
 			if c.selected == 0 {
 				return
 			}
@@ -68,6 +75,9 @@ func (s *Source) views() (views map[string]*view, lives map[string]bool) {
 		}
 		for _, x := range t.Containers() {
 			add(x)
+			if v := views[idOfParent(x)]; v != nil && x.OwnPIDNS() && len(namesOf(x)) == 0 {
+				v.unnamed = true
+			}
 			lives[x.ID] = true
 			if s.inside(x) != 0 && x.OwnPIDNS() {
 				get(x)
@@ -146,6 +156,13 @@ func (s *Source) said(x *identity.Container, want, all bpf.LogSelection) bpf.Log
 		return s.all
 	}
 	return 0
+}
+
+func idOfParent(x *identity.Container) string {
+	if x.Parent == nil {
+		return ""
+	}
+	return x.Parent.ID
 }
 
 var shortID = regexp.MustCompile(`^[0-9a-f]{12}$`)
