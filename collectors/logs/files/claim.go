@@ -175,16 +175,7 @@ func (s *Source) adopt(f *follow, v *view) bool {
 	if !room {
 		return false
 	}
-	name := identity.Name{Runtime: f.runtime, ID: f.id, Source: "log-file"}
-	if r, ok := f.root.(*evidence.Root); ok {
-		c, known, _ := r.Podman(f.id, nil)
-		if !known {
-			c, known, _ = r.Docker(f.id)
-		}
-		if known {
-			name.Name, name.Image, name.Runtime = c.Name, c.Image, c.Runtime
-		}
-	}
+	name := f.name()
 	s.mu.Lock()
 	if !s.room(v) { // others adopt, too
 		s.mu.Unlock()
@@ -196,6 +187,34 @@ func (s *Source) adopt(f *follow, v *view) bool {
 	s.mu.Unlock()
 	f.adopted = s.claim(f, box, v.inside)
 	return f.adopted
+}
+
+// name is what the runtime says of a container.
+func (f *follow) name() identity.Name {
+	name := identity.Name{Runtime: f.runtime, ID: f.id, Source: "log-file"}
+	if r, ok := f.root.(*evidence.Root); ok {
+		c, known, _ := r.Podman(f.id, nil)
+		if !known {
+			c, known, _ = r.Docker(f.id)
+		}
+		if known {
+			name.Name, name.Image, name.Runtime = c.Name, c.Image, c.Runtime
+		}
+	}
+	return name
+}
+
+// learn tells the table a name that it has not: it looks for names while a container
+// lives, and some are gone before. What the runtime says is read when the container is
+// found, and when it is gone.
+func (s *Source) learn(f *follow, c *child) {
+	if s.o.Learn == nil || c.named || c.box != f.box || f.asked > 1 || f.asked == 1 && !c.gone {
+		return
+	}
+	f.asked++
+	if name := f.name(); name.Name != "" {
+		s.o.Learn(identity.NSKey{Inum: c.box.PIDNS, Gen: c.box.Start}, name)
+	}
 }
 
 // room reports whether another container may be adopted. The lock is held.

@@ -21,6 +21,7 @@ type follow struct {
 	was     bpf.LogBox // that was forgotten
 	adopted bool       // it is told by the runtime's id
 	latest  time.Time  // of what was told, last
+	asked   int        // how often for its name
 	told    bpf.LogSelection
 	next    *child // a container of the same id that began later
 	streams [bpf.LogStderr + 1]bpf.LogStream
@@ -34,7 +35,7 @@ type follow struct {
 }
 
 func (f *follow) put(box bpf.LogBox, sel bpf.LogSelection) {
-	f.box, f.told, f.next, f.filled = box, sel, nil, time.Time{}
+	f.box, f.told, f.next, f.filled, f.asked = box, sel, nil, time.Time{}, 0
 	clear(f.streams[:])
 	for fd := range f.streams {
 		f.streams[fd].FD = uint32(fd)
@@ -105,6 +106,7 @@ type child struct {
 	init     identity.ProcessKey
 	first    time.Time
 	gone     bool
+	named    bool
 	selected bpf.LogSelection
 }
 

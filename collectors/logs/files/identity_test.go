@@ -154,3 +154,31 @@ func TestLateName(t *testing.T) {
 		t.Errorf("told of %d containers: %.80q; %s is also %q, want %q", len(r.text), last, late.ID, r.s.Also(late.ID), unseen)
 	}
 }
+
+// TestLearn: the table gets the name of a container that was gone before anybody looked
+// for it.
+func TestLearn(t *testing.T) {
+	r := newSource(t, bpf.LogInside)
+	learned := make(chan identity.Name, 2)
+	r.s.o.Learn = func(pidns identity.NSKey, name identity.Name) {
+		if pidns != (identity.NSKey{Inum: 200, Gen: 200}) {
+			t.Errorf("a name for %+v", pidns)
+		}
+		learned <- name
+	}
+	f := r.log(someID)
+	names := filepath.Join(r.root, "var/lib/containers/storage/overlay-containers/containers.json")
+	if err := os.WriteFile(names, []byte(`[{"id":"`+someID+`","names":["many"]}]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.put(8, someID[:12], 100, 200)
+	r.die(8)
+	if _, err := f.WriteString(line("stdout", "F", "one")); err != nil {
+		t.Fatal(err)
+	}
+	r.until("its line", func() bool { return r.of(inner, bpf.LogStdout) == "one\n" })
+	r.until("its name", func() bool { return len(learned) > 0 })
+	if got := <-learned; got.Name != "many" || got.ID != someID {
+		t.Errorf("learned %+v", got)
+	}
+}

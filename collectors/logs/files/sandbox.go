@@ -163,6 +163,8 @@ func (s *sandbox) one(ctx context.Context, v *view, f *follow, buf []byte, now t
 		f.next = found
 	case next != nil && next.box != f.box:
 		f.next = next
+	case found != nil:
+		s.src.learn(f, found)
 	}
 	f.fill(now, s.src.o.Rate, s.src.o.Burst)
 	for room := min(int(f.bucket), maxStep); room > 0; {

@@ -24,10 +24,11 @@ type Table interface {
 type Options struct {
 	Table Table
 	Clock identity.Clock
-	Proc  string        // where procfs of the host is mounted
-	Rate  float64       // bytes of a file to read each second; default 1 MiB
-	Burst float64       // and at once, above that; default 4 MiB
-	Every time.Duration // between looks at a file; default 100 ms
+	Proc  string                                         // where procfs of the host is mounted
+	Rate  float64                                        // bytes of a file to read each second; default 1 MiB
+	Burst float64                                        // and at once, above that; default 4 MiB
+	Every time.Duration                                  // between looks at a file; default 100 ms
+	Learn func(pidns identity.NSKey, name identity.Name) // takes a name that the table lacks; may be nil
 	Log   zerolog.Logger
 }
 

@@ -61,7 +61,7 @@ func (s *Source) views() (views map[string]*view, lives map[string]bool) {
 			if !x.OwnPIDNS() {
 				return
 			}
-			c := child{box: boxOf(x.PIDNS), id: x.ID, names: names, init: x.Init, first: s.o.Clock.At(x.First), gone: x.Gone(), selected: s.selected(x)}
+			c := child{box: boxOf(x.PIDNS), id: x.ID, names: names, init: x.Init, first: s.o.Clock.At(x.First), gone: x.Gone(), named: x.Name.Name != "", selected: s.selected(x)}
 			if c.selected == 0 {
 				return
 			}
