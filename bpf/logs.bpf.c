@@ -77,26 +77,35 @@ static __always_inline bool stream(struct inode___stream *inode)
 	return mode == S_IFIFO || mode == S_IFCHR || mode == S_IFSOCK;
 }
 
-static __noinline int wrote(struct inode___stream *inode, struct pid *pid, struct writing *w)
+/* Whose stream a file is to this process: the innermost container's of those that it
+ * is in. */
+static __always_inline struct eyas_log_stream *whose(struct inode___stream *inode, struct pid *pid,
+						     struct writing *w)
 {
-	if (!w)
-		return 0;
 	w->key.file.inode = inode->i_ino;
 	w->key.file.dev = inode->i_sb->s_dev;
 	if (!bpf_map_lookup_elem(&log_files, &w->key.file))
-		return 0;
-	/* Whose stream it is to this process: the innermost container's of those
-	 * that it is in. */
+		return NULL;
 	w->ns = innermost(pid);
 	if (w->ns)
 		bpf_loop(EYAS_PID_LEVELS, finds, w, 0);
-	if (!w->found)
+	return w->found ? bpf_map_lookup_elem(&log_streams, &w->key) : NULL;
+}
+
+static __noinline int wrote(struct inode___stream *inode, struct pid *pid, struct writing *w)
+{
+	struct eyas_log_stream *row;
+
+	if (!w)
 		return 0;
+	row = whose(inode, pid, w);
+	if (!row)
+		return 0;
+	book(row);
 	if (affords(&w->key.box, w->left))
 		bpf_loop(EYAS_LOG_CHUNKS, piece, w, 0);
 	if (w->left) {
-		struct eyas_log_stream *row = bpf_map_lookup_elem(&log_streams, &w->key);
-
+		row = bpf_map_lookup_elem(&log_streams, &w->key);
 		if (row) {
 			ADD(row->dropped_records, 1);
 			ADD(row->dropped_bytes, w->left);
@@ -168,6 +177,56 @@ int logs_writev(unsigned long long *ctx)
 	w.parts = ctx[2];
 	w.left = ret;
 	return wrote(inode, pid, &w);
+}
+
+/*
+ * A kernel that preempts a program half way skips it for others on that CPU until it
+ * goes on. So what is written is also added up by programs of their own, which are
+ * short and are skipped at other times. They are attached before the others, so that
+ * they run after them: a write that is under way is never taken for one that was
+ * skipped.
+ */
+static __noinline int adds(struct inode___stream *inode, struct pid *pid, struct writing *w)
+{
+	struct eyas_log_stream *row;
+
+	if (!w)
+		return 0;
+	row = whose(inode, pid, w);
+	if (row)
+		ADD(row->written, w->left);
+	return 0;
+}
+
+static __always_inline int sum(void *ctx, struct file *file, __u32 program)
+{
+	struct pid *pid = writer(program);
+	struct inode___stream *inode;
+	struct writing w = {};
+	long ret;
+
+	if (!pid)
+		return 0;
+	inode = (void *)file->f_inode;
+	if (!stream(inode))
+		return 0;
+	ret = result(ctx);
+	if (ret <= 0)
+		return 0;
+	w.left = ret;
+	return adds(inode, pid, &w);
+}
+
+SEC("fexit/vfs_write")
+int logs_sum(unsigned long long *ctx)
+{
+	return sum(ctx, (void *)ctx[0], EYAS_LOGS_SUM);
+}
+
+SEC("fexit/vfs_writev")
+int logs_sumv(unsigned long long *ctx)
+{
+	return sum(ctx, (void *)ctx[0], EYAS_LOGS_SUMV);
 }
 
 /* GPL-2.0 OR Apache-2.0; the kernel knows the former, and some helpers ask for it. */

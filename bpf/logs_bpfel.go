@@ -47,7 +47,9 @@ const (
 	logsEyasLogProgramEYAS_LOGS_WRITEV   logsEyasLogProgram = 1
 	logsEyasLogProgramEYAS_LOGS_EXEC     logsEyasLogProgram = 2
 	logsEyasLogProgramEYAS_LOGS_EACH     logsEyasLogProgram = 3
-	logsEyasLogProgramEYAS_LOGS_PROGRAMS logsEyasLogProgram = 4
+	logsEyasLogProgramEYAS_LOGS_SUM      logsEyasLogProgram = 4
+	logsEyasLogProgramEYAS_LOGS_SUMV     logsEyasLogProgram = 5
+	logsEyasLogProgramEYAS_LOGS_PROGRAMS logsEyasLogProgram = 6
 )
 
 type logsEyasLogRecord struct {
@@ -80,6 +82,7 @@ const (
 
 type logsEyasLogStream struct {
 	_              structs.HostLayout
+	Written        uint64
 	Records        uint64
 	Bytes          uint64
 	DroppedRecords uint64
@@ -99,6 +102,8 @@ const (
 	logsMapLogStreams     = "log_streams"
 	logsProgLogsEach      = "logs_each"
 	logsProgLogsExec      = "logs_exec"
+	logsProgLogsSum       = "logs_sum"
+	logsProgLogsSumv      = "logs_sumv"
 	logsProgLogsWrite     = "logs_write"
 	logsProgLogsWritev    = "logs_writev"
 	logsVarBurstNs        = "burst_ns"
@@ -157,6 +162,8 @@ type logsSpecs struct {
 type logsProgramSpecs struct {
 	LogsEach   *ebpf.ProgramSpec `ebpf:"logs_each"`
 	LogsExec   *ebpf.ProgramSpec `ebpf:"logs_exec"`
+	LogsSum    *ebpf.ProgramSpec `ebpf:"logs_sum"`
+	LogsSumv   *ebpf.ProgramSpec `ebpf:"logs_sumv"`
 	LogsWrite  *ebpf.ProgramSpec `ebpf:"logs_write"`
 	LogsWritev *ebpf.ProgramSpec `ebpf:"logs_writev"`
 }
@@ -247,6 +254,8 @@ type logsVariables struct {
 type logsPrograms struct {
 	LogsEach   *ebpf.Program `ebpf:"logs_each"`
 	LogsExec   *ebpf.Program `ebpf:"logs_exec"`
+	LogsSum    *ebpf.Program `ebpf:"logs_sum"`
+	LogsSumv   *ebpf.Program `ebpf:"logs_sumv"`
 	LogsWrite  *ebpf.Program `ebpf:"logs_write"`
 	LogsWritev *ebpf.Program `ebpf:"logs_writev"`
 }
@@ -255,6 +264,8 @@ func (p *logsPrograms) Close() error {
 	return _LogsClose(
 		p.LogsEach,
 		p.LogsExec,
+		p.LogsSum,
+		p.LogsSumv,
 		p.LogsWrite,
 		p.LogsWritev,
 	)

@@ -118,6 +118,11 @@ func (c *Collector) bury() error {
 	if err != nil {
 		return err
 	}
+	for b, x := range c.boxes {
+		if x.gone {
+			missing(all[b])
+		}
+	}
 	c.count(all)
 	gone := map[bpf.LogBox]bool{}
 	for b, x := range c.boxes {
@@ -141,6 +146,17 @@ func (c *Collector) bury() error {
 		return nil
 	}
 	return c.src.Forget(gone)
+}
+
+// missing counts as dropped what was written last in runs that the kernel skipped: no
+// write comes that would.
+func missing(rows []bpf.LogStream) {
+	for i := range rows {
+		if r := &rows[i]; r.Missing > 0 {
+			r.Dropped = plus(r.Dropped, bpf.LogDrops{Records: 1, Bytes: r.Missing})
+			r.Missing = 0
+		}
+	}
 }
 
 // streamName is the name of a descriptor's stream.
