@@ -98,7 +98,10 @@ func (c *Collector) findGone(ctx context.Context, now time.Time) error {
 	if err := c.o.Table.Sync(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
+	news := false
+	c.choose.Lock()
 	c.o.Table.View(func(t *identity.Table, _ map[string]int) {
+		news = c.unnoted(t, all, now)
 		for b, x := range c.boxes {
 			switch {
 			case t.ByPIDNS(keyOf(b)) != nil:
@@ -109,6 +112,10 @@ func (c *Collector) findGone(ctx context.Context, now time.Time) error {
 			}
 		}
 	})
+	c.choose.Unlock()
+	if news {
+		return c.src.Adopt()
+	}
 	return nil
 }
 
@@ -146,17 +153,6 @@ func (c *Collector) bury() error {
 		return nil
 	}
 	return c.src.Forget(gone)
-}
-
-// missing counts as dropped what was written last in runs that the kernel skipped: no
-// write comes that would.
-func missing(rows []bpf.LogStream) {
-	for i := range rows {
-		if r := &rows[i]; r.Missing > 0 {
-			r.Dropped = plus(r.Dropped, bpf.LogDrops{Records: 1, Bytes: r.Missing})
-			r.Missing = 0
-		}
-	}
 }
 
 // streamName is the name of a descriptor's stream.

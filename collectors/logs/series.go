@@ -121,6 +121,17 @@ func (c *Collector) grew(t *identity.Table, b bpf.LogBox, n sum) {
 // countLine counts a line. The table's lock is held.
 func (c *Collector) countLine(t *identity.Table, b bpf.LogBox) { c.grew(t, b, sum{lines: 1}) }
 
+// missing counts as dropped what was written last in runs that the kernel skipped: no
+// write comes that would.
+func missing(rows []bpf.LogStream) {
+	for i := range rows {
+		if r := &rows[i]; r.Missing > 0 {
+			r.Dropped = plus(r.Dropped, bpf.LogDrops{Records: 1, Bytes: r.Missing})
+			r.Missing = 0
+		}
+	}
+}
+
 // count adds what the rows have more than before.
 func (c *Collector) count(all map[bpf.LogBox][]bpf.LogStream) {
 	c.o.Table.View(func(t *identity.Table, _ map[string]int) {

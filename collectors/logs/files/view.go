@@ -125,26 +125,31 @@ func (s *Source) start(views map[string]*view, lives map[string]bool, now time.T
 	}
 }
 
-// selected says what is told of a container, as the programs do: what is said of it, or
-// of one around it, comes before what is said of all.
+// selected says what is told of a container, as the programs do.
 func (s *Source) selected(x *identity.Container) bpf.LogSelection {
-	all := bpf.LogSelf
+	return Selected(x, s.all, s.chosen)
+}
+
+// Selected says what is told of a container: what is said of it, or of one around it,
+// comes before what is said of all.
+func Selected(x *identity.Container, all bpf.LogSelection, chosen map[bpf.LogBox]bpf.LogSelection) bpf.LogSelection {
+	of := bpf.LogSelf
 	if x.PIDLevel > 1 {
-		all = bpf.LogInside
+		of = bpf.LogInside
 	}
-	return s.said(x, bpf.LogSelf, all)
+	return said(x, bpf.LogSelf, of, all, chosen)
 }
 
 // inside says what is told of a container inside another.
 func (s *Source) inside(x *identity.Container) bpf.LogSelection {
-	return s.said(x, bpf.LogInside, bpf.LogInside)
+	return said(x, bpf.LogInside, bpf.LogInside, s.all, s.chosen)
 }
 
 // said walks outwards to the nearest container of which is said what is wanted, or that
-// nothing is to be told.
-func (s *Source) said(x *identity.Container, want, all bpf.LogSelection) bpf.LogSelection {
+// nothing is to be told; else it is what is said of all, if that is of such.
+func said(x *identity.Container, want, of, all bpf.LogSelection, chosen map[bpf.LogBox]bpf.LogSelection) bpf.LogSelection {
 	for ; x != nil; x = x.Parent {
-		switch l := s.chosen[boxOf(x.PIDNS)]; {
+		switch l := chosen[boxOf(x.PIDNS)]; {
 		case l&bpf.LogNone != 0:
 			return 0
 		case l&want != 0:
@@ -152,8 +157,8 @@ func (s *Source) said(x *identity.Container, want, all bpf.LogSelection) bpf.Log
 		}
 		want = bpf.LogInside
 	}
-	if s.all&all != 0 {
-		return s.all
+	if all&of != 0 {
+		return all
 	}
 	return 0
 }
