@@ -74,8 +74,8 @@ type LogStream struct {
 	FD             uint32
 	Records, Bytes uint64 // told
 	Dropped        LogDrops
-	// Missing are bytes that are neither, because the kernel skipped a run; the next write
-	// makes them dropped.
+	// Missing are bytes that are neither, because the kernel skipped a run, or they went by
+	// sendfile or splice; the next write makes them dropped.
 	Missing uint64
 }
 

@@ -10,9 +10,9 @@
  * its engine then does with them is not. Nothing of a container that was not
  * selected is copied. Host processes are filtered out first.
  *
- * What is not covered: splice, sendfile, send and io_uring, and what other threads do to a
- * buffer while it is written. Writes of several processes to one pipe at once may
- * be told in another order.
+ * What is not covered: splice and sendfile, whose bytes are only added up; send and io_uring,
+ * which nothing here sees; and what other threads do to a buffer while it is written. Writes of
+ * several processes to one pipe at once may be told in another order.
  */
 #include "kernel.h"
 #include "fs.h"
@@ -79,11 +79,8 @@ static __always_inline bool stream(struct inode___stream *inode)
 
 /* Whose stream a file is to this process: the innermost container's of those that it
  * is in. */
-static __always_inline struct eyas_log_stream *whose(struct inode___stream *inode, struct pid *pid,
-						     struct writing *w)
+static __always_inline struct eyas_log_stream *whose(struct pid *pid, struct writing *w)
 {
-	w->key.file.inode = inode->i_ino;
-	w->key.file.dev = inode->i_sb->s_dev;
 	if (!bpf_map_lookup_elem(&log_files, &w->key.file))
 		return NULL;
 	w->ns = innermost(pid);
@@ -92,13 +89,13 @@ static __always_inline struct eyas_log_stream *whose(struct inode___stream *inod
 	return w->found ? bpf_map_lookup_elem(&log_streams, &w->key) : NULL;
 }
 
-static __noinline int wrote(struct inode___stream *inode, struct pid *pid, struct writing *w)
+static __noinline int wrote(struct pid *pid, struct writing *w)
 {
 	struct eyas_log_stream *row;
 
 	if (!w)
 		return 0;
-	row = whose(inode, pid, w);
+	row = whose(pid, w);
 	if (!row)
 		return 0;
 	book(row);
@@ -112,6 +109,12 @@ static __noinline int wrote(struct inode___stream *inode, struct pid *pid, struc
 		}
 	}
 	return 0;
+}
+
+static __always_inline void file_of(struct inode___stream *inode, struct writing *w)
+{
+	w->key.file.inode = inode->i_ino;
+	w->key.file.dev = inode->i_sb->s_dev;
 }
 
 static __always_inline struct pid *writer(__u32 program)
@@ -152,7 +155,8 @@ int logs_write(unsigned long long *ctx)
 		return 0;
 	w.base = ctx[1];
 	w.here = w.left = ret;
-	return wrote(inode, pid, &w);
+	file_of(inode, &w);
+	return wrote(pid, &w);
 }
 
 /* vfs_writev(file, vec, parts, pos, flags) */
@@ -176,58 +180,11 @@ int logs_writev(unsigned long long *ctx)
 	w.vec = ctx[1];
 	w.parts = ctx[2];
 	w.left = ret;
-	return wrote(inode, pid, &w);
+	file_of(inode, &w);
+	return wrote(pid, &w);
 }
 
-/*
- * A kernel that preempts a program half way skips it for others on that CPU until it
- * goes on. So what is written is also added up by programs of their own, which are
- * short and are skipped at other times. They are attached before the others, so that
- * they run after them: a write that is under way is never taken for one that was
- * skipped.
- */
-static __noinline int adds(struct inode___stream *inode, struct pid *pid, struct writing *w)
-{
-	struct eyas_log_stream *row;
-
-	if (!w)
-		return 0;
-	row = whose(inode, pid, w);
-	if (row)
-		ADD(row->written, w->left);
-	return 0;
-}
-
-static __always_inline int sum(void *ctx, struct file *file, __u32 program)
-{
-	struct pid *pid = writer(program);
-	struct inode___stream *inode;
-	struct writing w = {};
-	long ret;
-
-	if (!pid)
-		return 0;
-	inode = (void *)file->f_inode;
-	if (!stream(inode))
-		return 0;
-	ret = result(ctx);
-	if (ret <= 0)
-		return 0;
-	w.left = ret;
-	return adds(inode, pid, &w);
-}
-
-SEC("fexit/vfs_write")
-int logs_sum(unsigned long long *ctx)
-{
-	return sum(ctx, (void *)ctx[0], EYAS_LOGS_SUM);
-}
-
-SEC("fexit/vfs_writev")
-int logs_sumv(unsigned long long *ctx)
-{
-	return sum(ctx, (void *)ctx[0], EYAS_LOGS_SUMV);
-}
+#include "logsum.h"
 
 /* GPL-2.0 OR Apache-2.0; the kernel knows the former, and some helpers ask for it. */
 char LICENSE[] SEC("license") = "GPL";

@@ -49,7 +49,9 @@ const (
 	logsEyasLogProgramEYAS_LOGS_EACH     logsEyasLogProgram = 3
 	logsEyasLogProgramEYAS_LOGS_SUM      logsEyasLogProgram = 4
 	logsEyasLogProgramEYAS_LOGS_SUMV     logsEyasLogProgram = 5
-	logsEyasLogProgramEYAS_LOGS_PROGRAMS logsEyasLogProgram = 6
+	logsEyasLogProgramEYAS_LOGS_SENDFILE logsEyasLogProgram = 6
+	logsEyasLogProgramEYAS_LOGS_SPLICE   logsEyasLogProgram = 7
+	logsEyasLogProgramEYAS_LOGS_PROGRAMS logsEyasLogProgram = 8
 )
 
 type logsEyasLogRecord struct {
@@ -102,6 +104,8 @@ const (
 	logsMapLogStreams     = "log_streams"
 	logsProgLogsEach      = "logs_each"
 	logsProgLogsExec      = "logs_exec"
+	logsProgLogsSendfile  = "logs_sendfile"
+	logsProgLogsSplice    = "logs_splice"
 	logsProgLogsSum       = "logs_sum"
 	logsProgLogsSumv      = "logs_sumv"
 	logsProgLogsWrite     = "logs_write"
@@ -160,12 +164,14 @@ type logsSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type logsProgramSpecs struct {
-	LogsEach   *ebpf.ProgramSpec `ebpf:"logs_each"`
-	LogsExec   *ebpf.ProgramSpec `ebpf:"logs_exec"`
-	LogsSum    *ebpf.ProgramSpec `ebpf:"logs_sum"`
-	LogsSumv   *ebpf.ProgramSpec `ebpf:"logs_sumv"`
-	LogsWrite  *ebpf.ProgramSpec `ebpf:"logs_write"`
-	LogsWritev *ebpf.ProgramSpec `ebpf:"logs_writev"`
+	LogsEach     *ebpf.ProgramSpec `ebpf:"logs_each"`
+	LogsExec     *ebpf.ProgramSpec `ebpf:"logs_exec"`
+	LogsSendfile *ebpf.ProgramSpec `ebpf:"logs_sendfile"`
+	LogsSplice   *ebpf.ProgramSpec `ebpf:"logs_splice"`
+	LogsSum      *ebpf.ProgramSpec `ebpf:"logs_sum"`
+	LogsSumv     *ebpf.ProgramSpec `ebpf:"logs_sumv"`
+	LogsWrite    *ebpf.ProgramSpec `ebpf:"logs_write"`
+	LogsWritev   *ebpf.ProgramSpec `ebpf:"logs_writev"`
 }
 
 // logsMapSpecs contains maps before they are loaded into the kernel.
@@ -252,18 +258,22 @@ type logsVariables struct {
 //
 // It can be passed to loadLogsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type logsPrograms struct {
-	LogsEach   *ebpf.Program `ebpf:"logs_each"`
-	LogsExec   *ebpf.Program `ebpf:"logs_exec"`
-	LogsSum    *ebpf.Program `ebpf:"logs_sum"`
-	LogsSumv   *ebpf.Program `ebpf:"logs_sumv"`
-	LogsWrite  *ebpf.Program `ebpf:"logs_write"`
-	LogsWritev *ebpf.Program `ebpf:"logs_writev"`
+	LogsEach     *ebpf.Program `ebpf:"logs_each"`
+	LogsExec     *ebpf.Program `ebpf:"logs_exec"`
+	LogsSendfile *ebpf.Program `ebpf:"logs_sendfile"`
+	LogsSplice   *ebpf.Program `ebpf:"logs_splice"`
+	LogsSum      *ebpf.Program `ebpf:"logs_sum"`
+	LogsSumv     *ebpf.Program `ebpf:"logs_sumv"`
+	LogsWrite    *ebpf.Program `ebpf:"logs_write"`
+	LogsWritev   *ebpf.Program `ebpf:"logs_writev"`
 }
 
 func (p *logsPrograms) Close() error {
 	return _LogsClose(
 		p.LogsEach,
 		p.LogsExec,
+		p.LogsSendfile,
+		p.LogsSplice,
 		p.LogsSum,
 		p.LogsSumv,
 		p.LogsWrite,

@@ -22,7 +22,7 @@ import (
 
 // logged is what a file of logs-output has, by container and stream.
 type logged struct {
-	t       *testing.T
+	t       testing.TB
 	in      *bufio.Reader
 	half    []byte                      // a line that is being written
 	text    map[string]*strings.Builder // lines put together as they were written
@@ -33,7 +33,7 @@ type logged struct {
 	lines   []identity.LogAnswer // the first ones
 }
 
-func openLogged(t *testing.T, file string) *logged {
+func openLogged(t testing.TB, file string) *logged {
 	t.Helper()
 	f, err := os.Open(file)
 	if err != nil {

@@ -32,6 +32,20 @@ func TestLogsFlood(t *testing.T) {
 	}
 }
 
+// TestLogsMoved: what the kernel moves into a stream by itself is not told, and counted as
+// dropped, to the byte.
+func TestLogsMoved(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "lines")
+	a := startAgent(t, "", "--logs", "all", "--logs-source", "kernel", "--logs-output", file)
+	logHooks(t, a)
+	all := flood(t, true, 0, "moved")[0]
+	got := openLogged(t, file)
+	got.wait(a, len(all))
+	if len(all) != 2000+len("first\nlast\n") || got.dropped != 2000 || len(got.lines) != 2 || got.lines[1].Body != "last" || got.lines[1].DroppedBytes != 2000 {
+		t.Errorf("%d bytes written, %d told and %d dropped: %+v", len(all), got.told, got.dropped, got.lines)
+	}
+}
+
 // TestLogsChosen: only what a pattern names is told, and what is inside it from its first
 // line on.
 func TestLogsChosen(t *testing.T) {
