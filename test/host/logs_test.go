@@ -96,8 +96,10 @@ func (l *logged) add(line []byte) {
 }
 
 // wait reads until so many bytes are told or dropped, and returns how many runs of the
-// programs the kernel skipped: what those would have told is dropped.
+// programs the kernel skipped: what those would have told is dropped. Only a write of
+// which both programs were skipped is in neither.
 func (l *logged) wait(a *agent, bytes int) (skipped int) {
+	const most = 8192 // bytes of a write of these tests
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(l.t.Context(), 3*time.Minute)
 	defer cancel()
@@ -114,7 +116,10 @@ func (l *logged) wait(a *agent, bytes int) (skipped int) {
 	})
 	f := a.families()
 	skipped = int(total(f, "eyas_hook_missed_total", "hook", "logs_write") + total(f, "eyas_hook_missed_total", "hook", "logs_writev"))
-	if err != nil || before != bytes {
+	sum := int(total(f, "eyas_hook_missed_total", "hook", "logs_sum") + total(f, "eyas_hook_missed_total", "hook", "logs_sumv"))
+	if lack := bytes - before; lack > 0 && lack <= min(sum, skipped)*most {
+		l.t.Logf("%d bytes are in no count: the kernel skipped %d runs of the program that tells, and %d of the one that adds up", lack, skipped, sum)
+	} else if err != nil || lack != 0 {
 		l.t.Errorf("%d bytes are told and %d dropped, of %d: %v; %v lines did not go to the file, the kernel dropped %v bytes and told %v", l.told, l.dropped, bytes, err,
 			total(f, "eyas_log_output_dropped_lines_total"), total(f, "eyas_log_dropped_bytes_total"), total(f, "eyas_log_bytes_total"))
 	}

@@ -20,21 +20,22 @@ func TestLogsNoExec(t *testing.T) {
 	a := startAgent(t, "", "--logs", "all", "--logs-source", "kernel", "--logs-output", file)
 	logHooks(t, a)
 	// The shell's first child is the first process of the namespace: a subshell.
-	c := exec.Command("unshare", "--pid", "bash", "-c", "exec 3<&0; (while :; do echo tick; read -t 1 x <&3; done) & wait")
+	c := exec.Command("unshare", "--pid", "bash", "-c", "exec 3<&0; (while :; do echo tick; read -t 1 x <&3; [ $? -gt 128 ] || exit; done) & wait")
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	in, err := c.StdinPipe() // nothing comes: a read is a rest
+	in, err := c.StdinPipe() // nothing comes: a read is a rest, until it is closed
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer in.Close()
 	var out strings.Builder
 	c.Stdout = &out
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = c.Process.Kill()
-		_ = c.Wait()
+		in.Close()
+		if err := c.Wait(); err != nil {
+			t.Error(err)
+		}
 	})
 	got := openLogged(t, file)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -50,6 +50,7 @@ type collected struct {
 type sent struct {
 	text  strings.Builder
 	seq   int64
+	names map[string]int    // that its lines are told by
 	about map[string]string // of the last line
 }
 
@@ -148,7 +149,7 @@ func (c *collected) add(resource []*common.KeyValue, l *logsv1.LogRecord) {
 	key := about["eyas.nested.id"] + " " + about["log.iostream"]
 	s := c.streams[key]
 	if s == nil {
-		s = &sent{}
+		s = &sent{names: map[string]int{}}
 		c.streams[key] = s
 	}
 	if s.seq++; seq != s.seq {
@@ -156,6 +157,7 @@ func (c *collected) add(resource []*common.KeyValue, l *logsv1.LogRecord) {
 		s.seq = seq
 	}
 	s.about = about
+	s.names[about["eyas.nested.name"]]++
 	body := l.Body.GetStringValue()
 	if about["eyas.log.partial"] == "" {
 		body += "\n"

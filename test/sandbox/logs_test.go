@@ -134,7 +134,8 @@ func (c *collected) check(w writer) {
 		if s.about["eyas.log.via"] != "kernel" || w.name != "" && s.about["eyas.nested.name"] != w.name || !strings.HasSuffix(s.about["eyas.container.chain"], s.about["eyas.nested.name"]) {
 			c.t.Errorf("%s of %s is told as %v", w.name, w.runtime, s.about)
 		}
-		c.t.Logf("%s %s: chain %s, runtime %s", key, found[stream], s.about["eyas.container.chain"], s.about["eyas.nested.runtime"])
+		// A name is looked for when a container is born: the first lines may have another.
+		c.t.Logf("%s: chain %s, runtime %s, names %v", key, s.about["eyas.container.chain"], s.about["eyas.nested.runtime"], s.names)
 	}
 	if _, ok := found["stdout"]; !ok || len(c.streams) > 2 || w.errs != "" && len(c.streams) != 2 {
 		c.t.Errorf("%s of %s: streams %v", w.name, w.runtime, found)
