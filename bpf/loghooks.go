@@ -1,9 +1,14 @@
 package bpf
 
-// logPrograms are those of logs.bpf.c that are on functions. The last ones first:
-// a container's streams are noted when its writes can be told.
+// logPrograms are those of logs.bpf.c that are on functions. The order counts: what is
+// written is added up after it was told, by what is attached before; and a container's
+// streams are noted when its writes can be told.
 func logPrograms() []trampolineInfo {
 	return []trampolineInfo{
+		{uint32(logsEyasLogProgramEYAS_LOGS_SUM), "logs_sum", "fexit/vfs_write", "how much was written in runs that the kernel skipped"},
+		{uint32(logsEyasLogProgramEYAS_LOGS_SUMV), "logs_sumv", "fexit/vfs_writev", "the same, by writev"},
+		{uint32(logsEyasLogProgramEYAS_LOGS_SENDFILE), "logs_sendfile", "fexit/sys_sendfile64", "how much went to streams by sendfile"},
+		{uint32(logsEyasLogProgramEYAS_LOGS_SPLICE), "logs_splice", "fexit/sys_splice", "the same, by splice"},
 		{uint32(logsEyasLogProgramEYAS_LOGS_WRITE), "logs_write", "fexit/vfs_write", "what containers write to their standard streams"},
 		{uint32(logsEyasLogProgramEYAS_LOGS_WRITEV), "logs_writev", "fexit/vfs_writev", "the same, by writev"},
 		{uint32(logsEyasLogProgramEYAS_LOGS_EXEC), "logs_exec", "fexit/setup_new_exec", "the streams of containers that start, until the next look at all"},

@@ -35,6 +35,18 @@ struct task_struct___files {
 	struct files_struct *files;
 };
 
+struct pt_regs___x64 {
+	unsigned long di, dx;
+};
+
+struct user_pt_regs {
+	__u64 regs[31];
+};
+
+struct pt_regs___arm64 {
+	struct user_pt_regs user_regs;
+};
+
 struct pid_namespace___parent {
 	struct pid_namespace *parent;
 };

@@ -74,6 +74,9 @@ type LogStream struct {
 	FD             uint32
 	Records, Bytes uint64 // told
 	Dropped        LogDrops
+	// Missing are bytes that are neither, because the kernel skipped a run, or they went by
+	// sendfile or splice; the next write makes them dropped.
+	Missing uint64
 }
 
 func decodeLog(b []byte) (Log, error) {
@@ -142,7 +145,11 @@ func (m *LogMonitor) Streams() (map[LogBox][]LogStream, error) {
 	)
 	for it.Next(&k, &v) {
 		b := LogBox{PIDNS: k.Box.Pidns, Start: k.Box.Start}
-		rows[b] = append(rows[b], LogStream{FD: v.Fd, Records: v.Records, Bytes: v.Bytes, Dropped: LogDrops{Records: v.DroppedRecords, Bytes: v.DroppedBytes}})
+		s := LogStream{FD: v.Fd, Records: v.Records, Bytes: v.Bytes, Dropped: LogDrops{Records: v.DroppedRecords, Bytes: v.DroppedBytes}}
+		if known := v.Bytes + v.DroppedBytes; v.Written > known {
+			s.Missing = v.Written - known
+		}
+		rows[b] = append(rows[b], s)
 	}
 	if err := it.Err(); err != nil {
 		return nil, fmt.Errorf("read log streams: %w", err)

@@ -10,9 +10,9 @@
  * its engine then does with them is not. Nothing of a container that was not
  * selected is copied. Host processes are filtered out first.
  *
- * What is not covered: splice, sendfile, send and io_uring, and what other threads do to a
- * buffer while it is written. Writes of several processes to one pipe at once may
- * be told in another order.
+ * What is not covered: splice and sendfile, whose bytes are only added up; send and io_uring,
+ * which nothing here sees; and what other threads do to a buffer while it is written. Writes of
+ * several processes to one pipe at once may be told in another order.
  */
 #include "kernel.h"
 #include "fs.h"
@@ -77,32 +77,44 @@ static __always_inline bool stream(struct inode___stream *inode)
 	return mode == S_IFIFO || mode == S_IFCHR || mode == S_IFSOCK;
 }
 
-static __noinline int wrote(struct inode___stream *inode, struct pid *pid, struct writing *w)
+/* Whose stream a file is to this process: the innermost container's of those that it
+ * is in. */
+static __always_inline struct eyas_log_stream *whose(struct pid *pid, struct writing *w)
 {
-	if (!w)
-		return 0;
-	w->key.file.inode = inode->i_ino;
-	w->key.file.dev = inode->i_sb->s_dev;
 	if (!bpf_map_lookup_elem(&log_files, &w->key.file))
-		return 0;
-	/* Whose stream it is to this process: the innermost container's of those
-	 * that it is in. */
+		return NULL;
 	w->ns = innermost(pid);
 	if (w->ns)
 		bpf_loop(EYAS_PID_LEVELS, finds, w, 0);
-	if (!w->found)
+	return w->found ? bpf_map_lookup_elem(&log_streams, &w->key) : NULL;
+}
+
+static __noinline int wrote(struct pid *pid, struct writing *w)
+{
+	struct eyas_log_stream *row;
+
+	if (!w)
 		return 0;
+	row = whose(pid, w);
+	if (!row)
+		return 0;
+	book(row);
 	if (affords(&w->key.box, w->left))
 		bpf_loop(EYAS_LOG_CHUNKS, piece, w, 0);
 	if (w->left) {
-		struct eyas_log_stream *row = bpf_map_lookup_elem(&log_streams, &w->key);
-
+		row = bpf_map_lookup_elem(&log_streams, &w->key);
 		if (row) {
 			ADD(row->dropped_records, 1);
 			ADD(row->dropped_bytes, w->left);
 		}
 	}
 	return 0;
+}
+
+static __always_inline void file_of(struct inode___stream *inode, struct writing *w)
+{
+	w->key.file.inode = inode->i_ino;
+	w->key.file.dev = inode->i_sb->s_dev;
 }
 
 static __always_inline struct pid *writer(__u32 program)
@@ -143,7 +155,8 @@ int logs_write(unsigned long long *ctx)
 		return 0;
 	w.base = ctx[1];
 	w.here = w.left = ret;
-	return wrote(inode, pid, &w);
+	file_of(inode, &w);
+	return wrote(pid, &w);
 }
 
 /* vfs_writev(file, vec, parts, pos, flags) */
@@ -167,8 +180,11 @@ int logs_writev(unsigned long long *ctx)
 	w.vec = ctx[1];
 	w.parts = ctx[2];
 	w.left = ret;
-	return wrote(inode, pid, &w);
+	file_of(inode, &w);
+	return wrote(pid, &w);
 }
+
+#include "logsum.h"
 
 /* GPL-2.0 OR Apache-2.0; the kernel knows the former, and some helpers ask for it. */
 char LICENSE[] SEC("license") = "GPL";

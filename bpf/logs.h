@@ -47,8 +47,11 @@ struct eyas_log_key {
 };
 
 /* Every byte of every write that is not delivered is dropped: the container wrote too
- * fast, the ring was full, or the write was too long or no longer readable. */
+ * fast, the ring was full, or the write was too long or no longer readable. What is
+ * written and neither was in a run of the programs that the kernel skipped, or went by
+ * sendfile or splice; the next write books it as dropped, as one record. */
 struct eyas_log_stream {
+	__u64 written; /* bytes, by a program that does nothing else */
 	__u64 records; /* delivered */
 	__u64 bytes;
 	__u64 dropped_records;
@@ -79,6 +82,10 @@ enum eyas_log_program {
 	EYAS_LOGS_WRITEV,
 	EYAS_LOGS_EXEC,
 	EYAS_LOGS_EACH,
+	EYAS_LOGS_SUM,
+	EYAS_LOGS_SUMV,
+	EYAS_LOGS_SENDFILE,
+	EYAS_LOGS_SPLICE,
 	EYAS_LOGS_PROGRAMS,
 };
 

@@ -47,7 +47,11 @@ const (
 	logsEyasLogProgramEYAS_LOGS_WRITEV   logsEyasLogProgram = 1
 	logsEyasLogProgramEYAS_LOGS_EXEC     logsEyasLogProgram = 2
 	logsEyasLogProgramEYAS_LOGS_EACH     logsEyasLogProgram = 3
-	logsEyasLogProgramEYAS_LOGS_PROGRAMS logsEyasLogProgram = 4
+	logsEyasLogProgramEYAS_LOGS_SUM      logsEyasLogProgram = 4
+	logsEyasLogProgramEYAS_LOGS_SUMV     logsEyasLogProgram = 5
+	logsEyasLogProgramEYAS_LOGS_SENDFILE logsEyasLogProgram = 6
+	logsEyasLogProgramEYAS_LOGS_SPLICE   logsEyasLogProgram = 7
+	logsEyasLogProgramEYAS_LOGS_PROGRAMS logsEyasLogProgram = 8
 )
 
 type logsEyasLogRecord struct {
@@ -80,6 +84,7 @@ const (
 
 type logsEyasLogStream struct {
 	_              structs.HostLayout
+	Written        uint64
 	Records        uint64
 	Bytes          uint64
 	DroppedRecords uint64
@@ -99,6 +104,10 @@ const (
 	logsMapLogStreams     = "log_streams"
 	logsProgLogsEach      = "logs_each"
 	logsProgLogsExec      = "logs_exec"
+	logsProgLogsSendfile  = "logs_sendfile"
+	logsProgLogsSplice    = "logs_splice"
+	logsProgLogsSum       = "logs_sum"
+	logsProgLogsSumv      = "logs_sumv"
 	logsProgLogsWrite     = "logs_write"
 	logsProgLogsWritev    = "logs_writev"
 	logsVarBurstNs        = "burst_ns"
@@ -155,10 +164,14 @@ type logsSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type logsProgramSpecs struct {
-	LogsEach   *ebpf.ProgramSpec `ebpf:"logs_each"`
-	LogsExec   *ebpf.ProgramSpec `ebpf:"logs_exec"`
-	LogsWrite  *ebpf.ProgramSpec `ebpf:"logs_write"`
-	LogsWritev *ebpf.ProgramSpec `ebpf:"logs_writev"`
+	LogsEach     *ebpf.ProgramSpec `ebpf:"logs_each"`
+	LogsExec     *ebpf.ProgramSpec `ebpf:"logs_exec"`
+	LogsSendfile *ebpf.ProgramSpec `ebpf:"logs_sendfile"`
+	LogsSplice   *ebpf.ProgramSpec `ebpf:"logs_splice"`
+	LogsSum      *ebpf.ProgramSpec `ebpf:"logs_sum"`
+	LogsSumv     *ebpf.ProgramSpec `ebpf:"logs_sumv"`
+	LogsWrite    *ebpf.ProgramSpec `ebpf:"logs_write"`
+	LogsWritev   *ebpf.ProgramSpec `ebpf:"logs_writev"`
 }
 
 // logsMapSpecs contains maps before they are loaded into the kernel.
@@ -245,16 +258,24 @@ type logsVariables struct {
 //
 // It can be passed to loadLogsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type logsPrograms struct {
-	LogsEach   *ebpf.Program `ebpf:"logs_each"`
-	LogsExec   *ebpf.Program `ebpf:"logs_exec"`
-	LogsWrite  *ebpf.Program `ebpf:"logs_write"`
-	LogsWritev *ebpf.Program `ebpf:"logs_writev"`
+	LogsEach     *ebpf.Program `ebpf:"logs_each"`
+	LogsExec     *ebpf.Program `ebpf:"logs_exec"`
+	LogsSendfile *ebpf.Program `ebpf:"logs_sendfile"`
+	LogsSplice   *ebpf.Program `ebpf:"logs_splice"`
+	LogsSum      *ebpf.Program `ebpf:"logs_sum"`
+	LogsSumv     *ebpf.Program `ebpf:"logs_sumv"`
+	LogsWrite    *ebpf.Program `ebpf:"logs_write"`
+	LogsWritev   *ebpf.Program `ebpf:"logs_writev"`
 }
 
 func (p *logsPrograms) Close() error {
 	return _LogsClose(
 		p.LogsEach,
 		p.LogsExec,
+		p.LogsSendfile,
+		p.LogsSplice,
+		p.LogsSum,
+		p.LogsSumv,
 		p.LogsWrite,
 		p.LogsWritev,
 	)

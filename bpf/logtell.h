@@ -49,6 +49,19 @@ __noinline int affords(struct eyas_log_box *box, __u64 n)
 	return true;
 }
 
+/* Counts what skipped runs have missed. The order of reading counts: what is told is
+ * added up after that. Who comes second leaves it to the next write. */
+static __always_inline void book(struct eyas_log_stream *row)
+{
+	__u64 written = ADD(row->written, 0);
+	__u64 dropped = ADD(row->dropped_bytes, 0);
+	__u64 known = dropped + ADD(row->bytes, 0);
+
+	if (written > known && __sync_val_compare_and_swap(&row->dropped_bytes, dropped,
+							   dropped + written - known) == dropped)
+		ADD(row->dropped_records, 1);
+}
+
 #define PID_AT(i)       \
 	if (top >= (i)) \
 		r->pids[i] = pid->numbers[i].nr;

@@ -90,7 +90,7 @@ func (f *logFamily) sources(c Config, o *logs.Options, t *tracker.Tracker) {
 	}
 	if c.LogsSource != "kernel" {
 		f.files = files.New(files.Options{
-			Table: t, Clock: o.Clock, Proc: c.ProcRoot, Rate: float64(c.LogsRate), Burst: float64(c.LogsBurst), Log: o.Log,
+			Table: t, Clock: o.Clock, Proc: c.ProcRoot, Rate: float64(c.LogsRate), Burst: float64(c.LogsBurst), Learn: t.Learn, Log: o.Log,
 		})
 		o.Files = f.files
 	}

@@ -64,6 +64,10 @@ func (t *Table) PlaceLog(l *LogLine, pidns NSKey, w LogWriter, node Node, clock 
 	return true
 }
 
+// UnseenID is the id that the container with a runtime's id has, inside the one with the
+// pid namespace around, if no process told of it.
+func (t *Table) UnseenID(around NSKey, id string) string { return stableID(t.o.Boot, around, id) }
+
 // PlaceUnseen does the same for a container that no process told of: it is inside the
 // one with the pid namespace around, and has that name. Who wrote it is not known.
 func (t *Table) PlaceUnseen(l *LogLine, around NSKey, name Name, node Node, clock Clock) {
@@ -79,7 +83,7 @@ func (t *Table) PlaceUnseen(l *LogLine, around NSKey, name Name, node Node, cloc
 	} else {
 		l.Chain = []Link{nodeLink(node, ProcessRecord{UID: w.UID, GID: w.GID})}
 	}
-	l.UID, l.Container = w.UID, stableID(t.o.Boot, around, name.ID)
+	l.UID, l.Container = w.UID, t.UnseenID(around, name.ID)
 	l.Chain = append(l.Chain, containerLink(ContainerRecord{
 		ID: l.Container, Display: Valid((&Container{ID: l.Container, Name: name}).DisplayName()), Name: name.valid(), Level: level,
 	}))

@@ -104,6 +104,7 @@ type Collector struct {
 	boxes  map[bpf.LogBox]*box
 	choose sync.Mutex // guards chosen
 	chosen map[bpf.LogBox]bpf.LogSelection
+	looked map[bpf.LogBox]bool // for streams of those that never exec
 	batch  []raw
 	read   int // bytes of records in the batch
 	held   int // bytes of beginnings of lines
@@ -136,7 +137,7 @@ func New(o Options) *Collector {
 		o.Tick = 100 * time.Millisecond
 	}
 	c := &Collector{
-		o: o, store: newStore(o.Keep, o.KeepAll), boxes: map[bpf.LogBox]*box{}, chosen: map[bpf.LogBox]bpf.LogSelection{},
+		o: o, store: newStore(o.Keep, o.KeepAll), boxes: map[bpf.LogBox]*box{}, chosen: map[bpf.LogBox]bpf.LogSelection{}, looked: map[bpf.LogBox]bool{},
 		ask: make(chan struct{}), attached: make(chan struct{}), pods: map[string]Pod{}, blind: "no pod has asked for it yet, by the annotation " + Annotation, totals: newTotals(o.MaxNested),
 	}
 	if !o.Select.Waits() {
@@ -155,6 +156,12 @@ func (c *Collector) Blind() string {
 // Lines returns lines that are kept, by time, the number to ask for later ones with,
 // and what is closed when there is one.
 func (c *Collector) Lines(q Query) ([]identity.LogLine, uint64, <-chan struct{}) {
+	c.mu.Lock()
+	via := c.way.Via
+	c.mu.Unlock()
+	if a, ok := c.o.Files.(interface{ Also(string) string }); ok && via == identity.LogFile && q.Container != "" {
+		q.also = a.Also(q.Container)
+	}
 	return c.store.lines(q)
 }
 

@@ -98,7 +98,10 @@ func (c *Collector) findGone(ctx context.Context, now time.Time) error {
 	if err := c.o.Table.Sync(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
+	news := false
+	c.choose.Lock()
 	c.o.Table.View(func(t *identity.Table, _ map[string]int) {
+		news = c.unnoted(t, all, now)
 		for b, x := range c.boxes {
 			switch {
 			case t.ByPIDNS(keyOf(b)) != nil:
@@ -109,6 +112,10 @@ func (c *Collector) findGone(ctx context.Context, now time.Time) error {
 			}
 		}
 	})
+	c.choose.Unlock()
+	if news {
+		return c.src.Adopt()
+	}
 	return nil
 }
 
@@ -117,6 +124,11 @@ func (c *Collector) bury() error {
 	all, err := c.src.Streams()
 	if err != nil {
 		return err
+	}
+	for b, x := range c.boxes {
+		if x.gone {
+			missing(all[b])
+		}
 	}
 	c.count(all)
 	gone := map[bpf.LogBox]bool{}

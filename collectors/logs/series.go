@@ -19,7 +19,7 @@ var (
 
 	descLines   = desc("lines_total", "Lines, and parts of long ones, that containers wrote to their standard streams.", ofContainer...)
 	descBytes   = desc("bytes_total", "Bytes that containers wrote to their standard streams and eyas took over.", ofContainer...)
-	descRecords = desc("dropped_records_total", "Writes to standard streams, or pieces of large ones, that were not taken over: the container wrote more than logs-rate, or the ring was full. "+
+	descRecords = desc("dropped_records_total", "Writes to standard streams, or pieces of large ones, that were not taken over: the container wrote more than logs-rate, the ring was full, the kernel skipped a run of the program, or it moved the bytes itself (sendfile, splice). "+
 		"Of a file: what could not be read as lines, or was too far behind.", ofContainer...)
 	descDropped = desc("dropped_bytes_total", "Bytes of what was not taken over.", ofContainer...)
 	descFolded  = desc("nested_folded", "Nested containers without log series of their own, added up as nested=\"_other\".", "namespace", "pod", "container")
@@ -120,6 +120,17 @@ func (c *Collector) grew(t *identity.Table, b bpf.LogBox, n sum) {
 
 // countLine counts a line. The table's lock is held.
 func (c *Collector) countLine(t *identity.Table, b bpf.LogBox) { c.grew(t, b, sum{lines: 1}) }
+
+// missing counts as dropped what was written last in runs that the kernel skipped: no
+// write comes that would.
+func missing(rows []bpf.LogStream) {
+	for i := range rows {
+		if r := &rows[i]; r.Missing > 0 {
+			r.Dropped = plus(r.Dropped, bpf.LogDrops{Records: 1, Bytes: r.Missing})
+			r.Missing = 0
+		}
+	}
+}
 
 // count adds what the rows have more than before.
 func (c *Collector) count(all map[bpf.LogBox][]bpf.LogStream) {

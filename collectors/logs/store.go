@@ -99,6 +99,7 @@ type Query struct {
 	Stream    identity.LogStream // "": both
 	Since     time.Time
 	After     uint64 // the number that an earlier answer ended with
+	also      string // another id of the container, by which its file is told; "": none
 }
 
 // lines returns what a query asks for, by time, the number with which it ends, and
@@ -109,7 +110,7 @@ func (s *store) lines(q Query) (found []identity.LogLine, last uint64, more <-ch
 	var all []kept
 	for _, b := range s.boxes {
 		for _, k := range b.lines {
-			if k.n > q.After && (q.Stream == "" || q.Stream == k.line.Stream) && !k.line.Time.Before(q.Since) && k.line.About(q.Container) {
+			if k.n > q.After && (q.Stream == "" || q.Stream == k.line.Stream) && !k.line.Time.Before(q.Since) && (k.line.About(q.Container) || q.also != "" && k.line.About(q.also)) {
 				all = append(all, k)
 			}
 		}

@@ -14,24 +14,13 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/eyas-agent/eyas/bpf"
+	"github.com/eyas-agent/eyas/collectors/logs"
 	"github.com/eyas-agent/eyas/exporter/api"
 )
 
 // driveLogs does what the log programs are on.
-func driveLogs() error {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	defer w.Close()
-	_, err = unix.Writev(int(w.Fd()), [][]byte{[]byte("a"), []byte("b")})
-	_, werr := w.Write([]byte("c"))
-	return errors.Join(err, werr, exec.Command("/bin/true").Run())
-}
+var driveLogs = logs.Drive(func() error { return exec.Command("/bin/true").Run() })
 
 // TestLogHooks loads, attaches and drives every log program, and has one tell
 // what the first process of a pid namespace writes, from its first byte on.
@@ -102,7 +91,7 @@ func TestLogHooks(t *testing.T) {
 }
 
 // logHooks waits until the programs were tried, and skips where there are none.
-func logHooks(t *testing.T, a *agent) {
+func logHooks(t testing.TB, a *agent) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -22,7 +22,7 @@ import (
 
 // logged is what a file of logs-output has, by container and stream.
 type logged struct {
-	t       *testing.T
+	t       testing.TB
 	in      *bufio.Reader
 	half    []byte                      // a line that is being written
 	text    map[string]*strings.Builder // lines put together as they were written
@@ -33,7 +33,7 @@ type logged struct {
 	lines   []identity.LogAnswer // the first ones
 }
 
-func openLogged(t *testing.T, file string) *logged {
+func openLogged(t testing.TB, file string) *logged {
 	t.Helper()
 	f, err := os.Open(file)
 	if err != nil {
@@ -95,9 +95,11 @@ func (l *logged) add(line []byte) {
 	l.records, l.dropped = l.records+a.Records, l.dropped+a.Bytes
 }
 
-// wait reads until so many bytes are told or dropped. Where the kernel skipped runs of the
-// programs, some of them may be missing; it returns how many it skipped.
+// wait reads until so many bytes are told or dropped, and returns how many runs of the
+// programs the kernel skipped: what those would have told is dropped. Only a write of
+// which both programs were skipped is in neither.
 func (l *logged) wait(a *agent, bytes int) (skipped int) {
+	const most = 8192 // bytes of a write of these tests
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(l.t.Context(), 3*time.Minute)
 	defer cancel()
@@ -114,7 +116,10 @@ func (l *logged) wait(a *agent, bytes int) (skipped int) {
 	})
 	f := a.families()
 	skipped = int(total(f, "eyas_hook_missed_total", "hook", "logs_write") + total(f, "eyas_hook_missed_total", "hook", "logs_writev"))
-	if err != nil || before < bytes && skipped == 0 {
+	sum := int(total(f, "eyas_hook_missed_total", "hook", "logs_sum") + total(f, "eyas_hook_missed_total", "hook", "logs_sumv"))
+	if lack := bytes - before; lack > 0 && lack <= min(sum, skipped)*most {
+		l.t.Logf("%d bytes are in no count: the kernel skipped %d runs of the program that tells, and %d of the one that adds up", lack, skipped, sum)
+	} else if err != nil || lack != 0 {
 		l.t.Errorf("%d bytes are told and %d dropped, of %d: %v; %v lines did not go to the file, the kernel dropped %v bytes and told %v", l.told, l.dropped, bytes, err,
 			total(f, "eyas_log_output_dropped_lines_total"), total(f, "eyas_log_dropped_bytes_total"), total(f, "eyas_log_bytes_total"))
 	}
@@ -169,7 +174,7 @@ func TestLogs(t *testing.T) {
 	}
 	got := openLogged(t, file)
 	skipped := got.wait(a, want)
-	if got.dropped != 0 {
+	if got.dropped != 0 && skipped == 0 {
 		t.Errorf("%d bytes were dropped", got.dropped)
 	}
 	byText, texts := map[string]bool{}, map[string]string{}
@@ -178,7 +183,7 @@ func TestLogs(t *testing.T) {
 	}
 	wrong := 0
 	complain := t.Errorf
-	if skipped > 0 { // such writes are not told; see Logs in ARCHITECTURE.md
+	if skipped > 0 { // such writes are dropped; see Logs in ARCHITECTURE.md
 		complain = t.Logf
 		t.Logf("the kernel skipped %d runs", skipped)
 	}

@@ -77,15 +77,15 @@ func newRuntime(t *testing.T) *node {
 	return n
 }
 
-func (n *node) startAgent(t *testing.T) {
+func (n *node) startAgent(t *testing.T, more ...string) {
 	t.Helper()
 	log, err := os.Create(n.agentLog)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(os.Getenv("EYAS_BIN"), "agent", "--listen", listen, "--state-dir", stateDir, "--log-level", "debug",
-		"--nri", "on", "--nri-socket", n.containerd.NRI)
+	cmd := exec.Command(os.Getenv("EYAS_BIN"), append([]string{"agent", "--listen", listen, "--state-dir", stateDir, "--log-level", "debug",
+		"--nri", "on", "--nri-socket", n.containerd.NRI}, more...)...)
 	cmd.Stderr = log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {

@@ -58,12 +58,13 @@ func (r CgroupRef) Contains(path string) bool {
 	return path == r.Prefix || strings.HasPrefix(path, r.Prefix+"/")
 }
 
-// Claim is the ref as a claim; a pod or a monitor makes none.
+// Claim is the ref as a claim; a pod or a monitor makes none. Buildah names the cgroup
+// of a RUN step by a temporary directory: what tells the container's id is stronger.
 func (r CgroupRef) Claim() Claim {
 	switch {
 	case r.ID == "" || r.Conmon:
 		return Claim{}
-	case r.Weak:
+	case r.Weak, r.Runtime == RuntimeBuildah:
 		return Claim{Runtime: r.Runtime, ID: r.ID, Source: SourceCgroupShape}
 	}
 	return Claim{Runtime: r.Runtime, ID: r.ID, Source: SourceCgroup}

@@ -38,6 +38,13 @@ func TestMerge(t *testing.T) {
 			},
 			Claim{Runtime: "podman", ID: idA, Name: "web", Source: "podman-state"},
 		},
+		"what tells a working container's id is stronger than buildah's cgroup": {
+			[]Claim{
+				CgroupRef{Runtime: "buildah", ID: "buildah-buildah3201102848"}.Claim(),
+				{Runtime: "buildah", ID: idA, Name: "busybox-working-container", Source: SourceContainerenv},
+			},
+			Claim{Runtime: "buildah", ID: idA, Name: "busybox-working-container", Source: "containerenv"},
+		},
 		"an engine replaces cri": {
 			[]Claim{{Runtime: "cri", ID: idA, Source: SourceCgroup}, {Runtime: "docker", ID: idA, Source: SourceDocker}},
 			Claim{Runtime: "docker", ID: idA, Source: "cgroup+docker-state"},

@@ -96,9 +96,10 @@ func TestAdopt(t *testing.T) {
 
 // TestRest: a sandbox whose files take long to be found is searched less often.
 func TestRest(t *testing.T) {
-	for took, want := range map[time.Duration]time.Duration{0: 0, 10 * time.Millisecond: 100 * time.Millisecond, time.Hour: maxRest} {
-		if got := rest(took); got != want {
-			t.Errorf("after %v it rests %v, want %v", took, got, want)
+	const ms = time.Millisecond
+	for used, want := range map[time.Duration]time.Duration{0: 0, 10 * ms: 100 * ms, time.Hour: maxRest} {
+		if got := rest(used); got != want {
+			t.Errorf("after %v it rests %v, want %v", used, got, want)
 		}
 	}
 	p := &fakeProc{T: t, dir: t.TempDir()}
@@ -107,13 +108,18 @@ func TestRest(t *testing.T) {
 	s := newSandbox(t, New(Options{Proc: filepath.Join(p.dir, "proc")}))
 	v := &view{key: "t", init: identity.ProcessKey{PID: 7}}
 	began := time.Now()
-	s.rests = began.Add(time.Second)
+	s.looks, s.listed = began.Add(time.Second), began.Add(time.Second)
 	s.search(v, began, true)
 	if len(s.files)+len(s.roots) != 0 {
 		t.Error("it was searched while it rests")
 	}
-	s.search(v, s.rests, true)
-	if took := s.rests.Sub(began.Add(time.Second)); len(s.files) != 1 || took <= 0 || took > 10*time.Since(began) {
+	at := s.looks
+	s.search(v, at, true) // finds the store
+	if !s.listed.Equal(at) || s.looks.Sub(at) < storesEvery {
+		t.Errorf("files are looked for %v later, stores %v", s.listed.Sub(at), s.looks.Sub(at))
+	}
+	s.search(v, at, true)
+	if took := s.listed.Sub(at); len(s.files) != 1 || took <= 0 || took > 10*time.Since(began) {
 		t.Errorf("%d files found, then it rests %v", len(s.files), took)
 	}
 }

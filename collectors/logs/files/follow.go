@@ -14,12 +14,18 @@ type follow struct {
 	id      string // the runtime's of the container
 	found   time.Time
 	seen    time.Time // in its store, last
+	own     bool      // a store that is the sandbox's alone has it
+	filled  time.Time // since when something is to be read, and nobody knows whose; zero: not so
 
 	box     bpf.LogBox // zero: not known yet
+	was     bpf.LogBox // that was forgotten
+	adopted bool       // it is told by the runtime's id
+	latest  time.Time  // of what was told, last
+	asked   int        // how often for its name
 	told    bpf.LogSelection
 	next    *child // a container of the same id that began later
 	streams [bpf.LogStderr + 1]bpf.LogStream
-	filled  time.Time // the bucket, last
+	poured  time.Time // into the bucket, last
 	bucket  float64   // bytes that may be read
 
 	clock identity.Clock
@@ -29,7 +35,7 @@ type follow struct {
 }
 
 func (f *follow) put(box bpf.LogBox, sel bpf.LogSelection) {
-	f.box, f.told, f.next = box, sel, nil
+	f.box, f.told, f.next, f.filled, f.asked = box, sel, nil, time.Time{}, 0
 	clear(f.streams[:])
 	for fd := range f.streams {
 		f.streams[fd].FD = uint32(fd)
@@ -38,19 +44,21 @@ func (f *follow) put(box bpf.LogBox, sel bpf.LogSelection) {
 
 // fill fills the bucket.
 func (f *follow) fill(now time.Time, rate, burst float64) {
-	if f.filled.IsZero() {
+	if f.poured.IsZero() {
 		f.bucket = burst
 	} else {
-		f.bucket = min(f.bucket+rate*now.Sub(f.filled).Seconds(), burst)
+		f.bucket = min(f.bucket+rate*now.Sub(f.poured).Seconds(), burst)
 	}
-	f.filled = now
+	f.poured = now
 }
 
 // entry implements heard.
 func (f *follow) entry(e entry, _ int) {
 	if f.next != nil && !e.time.Before(f.next.first) {
 		f.put(f.next.box, f.next.selected)
+		f.adopted = false
 	}
+	f.latest = e.time
 	if !f.told.Tells(e.fd) {
 		return
 	}
@@ -93,21 +101,26 @@ func (f *follow) lost(bytes int64) {
 // child is a container right in a sandbox.
 type child struct {
 	box      bpf.LogBox
+	id       string
 	names    []string // ids that it may have with its runtime
 	init     identity.ProcessKey
 	first    time.Time
 	gone     bool
+	named    bool
 	selected bpf.LogSelection
 }
 
 // view is what is known of a sandbox and of what is in it.
 type view struct {
-	key      string // of the sandbox, "" of the node
+	at       time.Time           // all that happened until then is in it
+	key      string              // of the sandbox, "" of the node
+	around   identity.ProcessKey // first process of what is around it
 	pidns    identity.NSKey
 	init     identity.ProcessKey // its first process
 	inside   bpf.LogSelection    // of a container that nobody knows
 	children map[string][]child  // right in it, by each of their names, the latest last
 	known    map[string]bool     // names of all containers of the node
+	unnamed  bool                // there is one right in it that may get a name yet
 }
 
 // find returns the container with an id, and the next one of that id. Engines give

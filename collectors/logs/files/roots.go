@@ -3,6 +3,7 @@ package files
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,10 +22,11 @@ import (
 //
 // Who is in a sandbox can mount what it likes, and that is believed for that sandbox's
 // own files alone. On the node, where everybody's are, a hint is a monitor's, and only
-// of that monitor's mount namespace.
-func (s *sandbox) look(v *view, now time.Time) {
+// of that monitor's mount namespace. It reports whether there are new stores.
+func (s *sandbox) look(v *view, now time.Time) (found bool) {
 	s.drop(now)
 	s.stores = now
+	s.outside = s.rootsAround(v)
 	var hints []string
 	own := map[string][]string{} // by mount namespace
 	s.open(v.init)
@@ -56,8 +58,9 @@ func (s *sandbox) look(v *view, now time.Time) {
 	}
 	for ns, p := range s.roots {
 		all := slices.Sorted(slices.Values(append(own[ns], hints...)))
-		p.find(slices.Compact(all)) // no more than some are looked at
+		found = p.find(slices.Compact(all)) || found // no more than some are looked at
 	}
+	return found
 }
 
 // monitor returns the process that started a container, if it lives in the sandbox: with
@@ -88,8 +91,9 @@ func (s *sandbox) openPID(pid int) string {
 	if err != nil {
 		return ""
 	}
-	if p := s.roots[ns]; p != nil {
+	if p := s.roots[ns]; p != nil && s.still(p, pid) {
 		p.had = s.stores
+		p.own = !s.outside[p.id]
 		return ns
 	}
 	if len(s.roots) >= maxRoots {
@@ -103,8 +107,74 @@ func (s *sandbox) openPID(pid int) string {
 	if err != nil {
 		return ns
 	}
-	s.roots[ns] = &place{root: r, had: s.stores}
+	id := rootID(r)
+	s.roots[ns] = &place{root: r, id: id, by: pid, own: !s.outside[id], had: s.stores}
 	return ns
+}
+
+// rootID names a root for as long as it is open.
+func rootID(r *evidence.Root) fileID {
+	i, err := r.Stat("/")
+	if err != nil {
+		return fileID{}
+	}
+	return idOf(i)
+}
+
+func (s *sandbox) rootOf(pid int) (id fileID, ok bool) {
+	r, err := evidence.OpenRoot(s.src.o.Proc, pid)
+	if err != nil {
+		return id, false
+	}
+	id = rootID(r)
+	return id, r.Close() == nil
+}
+
+// rootsAround are the roots of what is around a sandbox: of its first process until
+// its runtime has moved it, and for ever if it shares them. What is below is found
+// by whose it is alone: of a container that nobody knows it does not tell the sandbox.
+func (s *sandbox) rootsAround(v *view) map[fileID]bool {
+	all := map[fileID]bool{}
+	if v.key == "" {
+		return all
+	}
+	pids := []int{int(v.around.PID)}
+	if v.around.PID == 1 {
+		pids = append(pids, os.Getpid())
+	}
+	if parent, ok := parentOf(s.src.o.Proc, int(v.init.PID)); ok {
+		pids = append(pids, parent)
+	}
+	for _, pid := range pids {
+		if id, ok := s.rootOf(pid); ok {
+			all[id] = true
+		}
+	}
+	return all
+}
+
+// still reports whether a root is what its process has by now. If not it is let go.
+func (s *sandbox) still(p *place, pid int) bool {
+	if id, ok := s.rootOf(p.by); ok && id == p.id {
+		return true
+	}
+	if id, ok := s.rootOf(pid); ok && id == p.id {
+		p.by = pid
+		return true
+	}
+	s.leave(p)
+	return false
+}
+
+// leave lets go of a root. What is open below stays so.
+func (s *sandbox) leave(p *place) {
+	for _, f := range s.files {
+		if f.root == root(p.root) {
+			f.root = nowhere{}
+		}
+	}
+	_ = p.root.Close() // nothing was written
+	maps.DeleteFunc(s.roots, func(_ string, x *place) bool { return x == p })
 }
 
 // drop closes roots that no process has any more, since the last look and for a while,
@@ -114,17 +184,11 @@ func (s *sandbox) drop(now time.Time) {
 	if len(s.roots) >= maxRoots {
 		keep = lastTurns
 	}
-	for ns, p := range s.roots {
+	for _, p := range s.roots {
 		if !p.had.Before(s.stores) || now.Sub(p.had) <= keep || s.reads(p) {
 			continue
 		}
-		for _, f := range s.files {
-			if f.root == root(p.root) {
-				f.root = nowhere{}
-			}
-		}
-		_ = p.root.Close() // nothing was written
-		delete(s.roots, ns)
+		s.leave(p)
 	}
 }
 
@@ -152,7 +216,7 @@ func parentOf(proc string, pid int) (int, bool) {
 
 // find adds the stores that are new. Those that there were stay: of one that is gone
 // nothing is listed.
-func (p *place) find(hints []string) {
+func (p *place) find(hints []string) (found bool) {
 	known := map[string]bool{}
 	for _, s := range p.stores {
 		known[s.Dir] = true
@@ -160,8 +224,10 @@ func (p *place) find(hints []string) {
 	for _, s := range p.root.LogStores(hints) {
 		if !known[s.Dir] && len(p.stores) < maxRoots*maxRoots {
 			p.stores = append(p.stores, &store{LogStore: s})
+			found = true
 		}
 	}
+	return found
 }
 
 // nowhere is the root of files whose root was let go: until they are found again there

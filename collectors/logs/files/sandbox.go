@@ -37,12 +37,14 @@ type sandbox struct {
 	ended time.Time
 	done  bool // run returned, and files are the next one's
 
-	roots  map[string]*place // by mount namespace
-	files  map[string]*follow
-	stores time.Time // looked for
-	rests  time.Time // no file is looked for before
-	held   int       // files that are open
-	full   bool      // it was said that there are too many roots
+	roots   map[string]*place // by mount namespace
+	outside map[fileID]bool   // roots of what is around it
+	files   map[string]*follow
+	stores  time.Time // looked for
+	looks   time.Time // no root and no store is looked for before
+	listed  time.Time // and no file
+	held    int       // files that are open
+	full    bool      // it was said that there are too many roots
 }
 
 // set says what is known by now. false: nobody reads it any more.
@@ -120,8 +122,12 @@ func (s *sandbox) read(ctx context.Context, v *view, now time.Time) bool {
 		if !goes {
 			return false
 		}
+		if f.file == nil && f.gone {
+			s.src.leave(f) // its inode may be another file's by now
+		}
 		if f.file == nil && f.box == (bpf.LogBox{}) && (f.gone || now.Sub(f.seen) > time.Minute) {
 			delete(s.files, id) // nobody's, and gone
+			s.src.leave(f)
 		}
 	}
 	return true
@@ -146,12 +152,19 @@ func (s *sandbox) one(ctx context.Context, v *view, f *follow, buf []byte, now t
 		return true
 	}
 	if s.src.forgotten(f.box) { // it has ended; of what comes now it is found anew
+		f.was = f.box
 		f.put(bpf.LogBox{}, 0)
 		f.found = now
 		return true
 	}
-	if _, next := v.find(f.id, s.src.forgotten); next != nil && next.box != f.box {
+	switch found, next := v.find(f.id, s.src.forgotten); {
+	case f.adopted && found != nil && s.src.is(f, found, v):
+	case f.adopted && found != nil:
+		f.next = found
+	case next != nil && next.box != f.box:
 		f.next = next
+	case found != nil:
+		s.src.learn(f, found)
 	}
 	f.fill(now, s.src.o.Rate, s.src.o.Burst)
 	for room := min(int(f.bucket), maxStep); room > 0; {
@@ -166,34 +179,4 @@ func (s *sandbox) one(ctx context.Context, v *view, f *follow, buf []byte, now t
 		}
 	}
 	return s.src.send(ctx, f, f.bucket > 0 && f.rests(now, restAfter))
-}
-
-// whose finds the container that a file is of. Until it is known the file is held, not
-// read.
-func (s *sandbox) whose(v *view, f *follow, now time.Time) bool {
-	if found, next := v.find(f.id, s.src.forgotten); found != nil {
-		if !s.src.claim(f, found.box, found.selected) {
-			return false
-		}
-		f.next, f.size = next, -1 // to be looked at, though it was refused before
-		return true
-	}
-	waits := now.Sub(f.found)
-	if f.file == nil {
-		_, err := f.open(now) // does nothing if it is as it was
-		s.src.failed(err)
-	}
-	if f.file == nil || waits <= wait {
-		return false
-	}
-	size := int64(0)
-	if info, err := f.file.Stat(); err == nil {
-		size = info.Size()
-	}
-	if v.known[f.id] || v.known[f.id[:12]] || v.inside == 0 || size <= f.pos || !s.src.adopt(f, v) {
-		f.size = size
-		f.close() // somebody else's, not to be told, or nothing is new
-		return false
-	}
-	return true
 }

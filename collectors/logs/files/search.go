@@ -1,14 +1,21 @@
 package files
 
 import (
+	"runtime"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/eyas-agent/eyas/bpf"
 	"github.com/eyas-agent/eyas/collectors/identity/evidence"
 )
 
 // place is a root, and the stores that are below it.
 type place struct {
 	root   *evidence.Root
+	id     fileID // of the root
+	by     int    // host pid of whose root it is
+	own    bool   // it is not what is around the sandbox, too
 	stores []*store
 	had    time.Time // by a process that counts, last
 }
@@ -19,21 +26,37 @@ type store struct {
 }
 
 // search looks for files, and for roots and stores while the sandbox lives. How many
-// there are is the sandbox's choice: it gets a tenth of a core for that.
+// there are is the sandbox's choice: it gets a tenth of a core for each of both. What a
+// search waits for others, on a busy machine, is not its own, and files that go soon do
+// not wait for stores.
 func (s *sandbox) search(v *view, now time.Time, lives bool) {
-	if now.Before(s.rests) {
-		return
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if now.Sub(s.listed) >= 0 {
+		used := threadTime()
+		s.list(now)
+		s.listed = now.Add(rest(threadTime() - used))
 	}
-	began := time.Now()
-	if lives && now.Sub(s.stores) >= storesEvery {
-		s.look(v, now)
+	if lives && now.Sub(s.looks) >= 0 {
+		used := threadTime()
+		if s.look(v, now) {
+			s.listed = now // there is more to list
+		}
+		s.looks = now.Add(max(rest(threadTime()-used), storesEvery))
 	}
-	s.list(now)
-	s.rests = now.Add(rest(time.Since(began)))
 }
 
-// rest is how long to wait from the beginning of a search that took so long.
-func rest(took time.Duration) time.Duration { return min(10*took, maxRest) }
+// rest is how long to wait from the beginning of a search that used so much of a core.
+func rest(used time.Duration) time.Duration { return min(10*used, maxRest) }
+
+// threadTime is how long this thread has run.
+func threadTime() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
+		return 0 // cannot fail with a valid clock id and pointer
+	}
+	return time.Duration(t.Nano())
+}
 
 // list looks for files in stores that changed.
 func (s *sandbox) list(now time.Time) {
@@ -51,15 +74,17 @@ func (s *sandbox) list(now time.Time) {
 			}
 			for _, x := range all {
 				if f := s.files[x.ID]; f != nil {
-					f.seen = now
+					f.seen, f.own = now, f.own || p.own
 					if f.root == root(nowhere{}) {
 						f.root, f.path, f.parse = p.root, x.Path, parserOf(x.Format)
 					}
 				} else if len(s.files) < maxFollowed {
-					s.files[x.ID] = &follow{
+					f := &follow{
 						tail:    tail{root: p.root, path: x.Path, parse: parserOf(x.Format), since: s.src.began},
-						runtime: st.Runtime, id: x.ID, found: now, seen: now, clock: s.src.o.Clock,
+						runtime: st.Runtime, id: x.ID, found: now, seen: now, own: p.own, clock: s.src.o.Clock,
 					}
+					f.mine = func(id fileID) bool { return f.box == (bpf.LogBox{}) || s.src.take(f, id) }
+					s.files[x.ID] = f
 				}
 			}
 		}

@@ -14,19 +14,21 @@ import (
 	"github.com/eyas-agent/eyas/collectors/identity"
 )
 
-// Table gives a view of the identity table.
+// Table gives a view of the identity table, and brings it up to date.
 type Table interface {
 	View(f func(table *identity.Table, zombies map[string]int))
+	Sync(ctx context.Context) error
 }
 
 // Options of a Source. Table, Clock and Proc must be given.
 type Options struct {
 	Table Table
 	Clock identity.Clock
-	Proc  string        // where procfs of the host is mounted
-	Rate  float64       // bytes of a file to read each second; default 1 MiB
-	Burst float64       // and at once, above that; default 4 MiB
-	Every time.Duration // between looks at a file; default 100 ms
+	Proc  string                                         // where procfs of the host is mounted
+	Rate  float64                                        // bytes of a file to read each second; default 1 MiB
+	Burst float64                                        // and at once, above that; default 4 MiB
+	Every time.Duration                                  // between looks at a file; default 100 ms
+	Learn func(pidns identity.NSKey, name identity.Name) // takes a name that the table lacks; may be nil
 	Log   zerolog.Logger
 }
 
@@ -57,6 +59,7 @@ type Source struct {
 	out     chan []bpf.Log
 	rest    []bpf.Log // that Read did not hand over
 	viewed  time.Time
+	synced  time.Time           // the table is as it was then, or later
 	boxes   map[string]*sandbox // Read's
 	errors  atomic.Uint64
 	opened  atomic.Int64 // files
@@ -70,6 +73,8 @@ type Source struct {
 	past    map[bpf.LogBox]bool
 	unseen  map[bpf.LogBox]Unseen
 	claimed map[bpf.LogBox]*follow
+	readers map[fileID]*follow // a file is read once, whoever can see it
+	also    map[string]string  // of a container, the id that its file is told by
 	serial  uint64
 }
 
@@ -88,6 +93,7 @@ func New(o Options) *Source {
 		o: o, began: time.Now(), out: make(chan []bpf.Log, 16), boxes: map[string]*sandbox{},
 		chosen: map[bpf.LogBox]bpf.LogSelection{}, streams: map[bpf.LogBox][]bpf.LogStream{}, resting: map[bpf.LogBox]bool{},
 		past: map[bpf.LogBox]bool{}, unseen: map[bpf.LogBox]Unseen{}, claimed: map[bpf.LogBox]*follow{},
+		readers: map[fileID]*follow{}, also: map[string]string{},
 	}
 	s.bufs.New = func() any { return new([maxLine]byte) }
 	s.ctx, s.cancel = context.WithCancel(context.Background())

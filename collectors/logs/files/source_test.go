@@ -1,6 +1,7 @@
 package files
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,6 +27,8 @@ func (n *table) View(f func(*identity.Table, map[string]int)) {
 	defer n.mu.Unlock()
 	f(n.t, nil)
 }
+
+func (n *table) Sync(context.Context) error { return nil }
 
 // put adds a process with a host name in pid namespaces.
 func (n *table) put(pid uint32, host string, chain ...uint32) {

@@ -14,6 +14,9 @@ func boxOf(k identity.NSKey) bpf.LogBox { return bpf.LogBox{PIDNS: k.Inum, Start
 
 // view looks at the table, and starts and ends the reading of sandboxes.
 func (s *Source) view(now time.Time) {
+	if s.o.Table.Sync(s.ctx) == nil {
+		s.synced = now
+	}
 	views, lives := s.views()
 	s.start(views, lives, now)
 }
@@ -34,9 +37,13 @@ func (s *Source) views() (views map[string]*view, lives map[string]bool) {
 			}
 			v := views[key]
 			if v == nil {
-				v = &view{key: key, init: identity.ProcessKey{PID: 1}, inside: s.all, children: map[string][]child{}, known: known}
+				v = &view{at: s.synced, key: key, init: identity.ProcessKey{PID: 1}, inside: s.all, children: map[string][]child{}, known: known}
 				if x != nil {
+					v.around = v.init
 					v.pidns, v.init, v.inside = x.PIDNS, x.Init, s.inside(x)
+				}
+				if x != nil && x.Parent != nil {
+					v.around = x.Parent.Init
 				}
 				views[key] = v
 			}
@@ -54,7 +61,7 @@ func (s *Source) views() (views map[string]*view, lives map[string]bool) {
 			if !x.OwnPIDNS() {
 				return
 			}
-			c := child{box: boxOf(x.PIDNS), names: names, init: x.Init, first: s.o.Clock.At(x.First), gone: x.Gone(), selected: s.selected(x)}
+			c := child{box: boxOf(x.PIDNS), id: x.ID, names: names, init: x.Init, first: s.o.Clock.At(x.First), gone: x.Gone(), named: x.Name.Name != "", selected: s.selected(x)}
 			if c.selected == 0 {
 				return
 			}
@@ -68,6 +75,9 @@ func (s *Source) views() (views map[string]*view, lives map[string]bool) {
 		}
 		for _, x := range t.Containers() {
 			add(x)
+			if v := views[idOfParent(x)]; v != nil && x.OwnPIDNS() && len(namesOf(x)) == 0 {
+				v.unnamed = true
+			}
 			lives[x.ID] = true
 			if s.inside(x) != 0 && x.OwnPIDNS() {
 				get(x)
@@ -115,26 +125,31 @@ func (s *Source) start(views map[string]*view, lives map[string]bool, now time.T
 	}
 }
 
-// selected says what is told of a container, as the programs do: what is said of it, or
-// of one around it, comes before what is said of all.
+// selected says what is told of a container, as the programs do.
 func (s *Source) selected(x *identity.Container) bpf.LogSelection {
-	all := bpf.LogSelf
+	return Selected(x, s.all, s.chosen)
+}
+
+// Selected says what is told of a container: what is said of it, or of one around it,
+// comes before what is said of all.
+func Selected(x *identity.Container, all bpf.LogSelection, chosen map[bpf.LogBox]bpf.LogSelection) bpf.LogSelection {
+	of := bpf.LogSelf
 	if x.PIDLevel > 1 {
-		all = bpf.LogInside
+		of = bpf.LogInside
 	}
-	return s.said(x, bpf.LogSelf, all)
+	return said(x, bpf.LogSelf, of, all, chosen)
 }
 
 // inside says what is told of a container inside another.
 func (s *Source) inside(x *identity.Container) bpf.LogSelection {
-	return s.said(x, bpf.LogInside, bpf.LogInside)
+	return said(x, bpf.LogInside, bpf.LogInside, s.all, s.chosen)
 }
 
 // said walks outwards to the nearest container of which is said what is wanted, or that
-// nothing is to be told.
-func (s *Source) said(x *identity.Container, want, all bpf.LogSelection) bpf.LogSelection {
+// nothing is to be told; else it is what is said of all, if that is of such.
+func said(x *identity.Container, want, of, all bpf.LogSelection, chosen map[bpf.LogBox]bpf.LogSelection) bpf.LogSelection {
 	for ; x != nil; x = x.Parent {
-		switch l := s.chosen[boxOf(x.PIDNS)]; {
+		switch l := chosen[boxOf(x.PIDNS)]; {
 		case l&bpf.LogNone != 0:
 			return 0
 		case l&want != 0:
@@ -142,10 +157,17 @@ func (s *Source) said(x *identity.Container, want, all bpf.LogSelection) bpf.Log
 		}
 		want = bpf.LogInside
 	}
-	if s.all&all != 0 {
-		return s.all
+	if all&of != 0 {
+		return all
 	}
 	return 0
+}
+
+func idOfParent(x *identity.Container) string {
+	if x.Parent == nil {
+		return ""
+	}
+	return x.Parent.ID
 }
 
 var shortID = regexp.MustCompile(`^[0-9a-f]{12}$`)
