@@ -99,7 +99,7 @@ func newRoot(env Env) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see eyas --help", err)}
 	})
-	root.AddCommand(newAgent(env), newWhois(env), newPS(env), newTree(env), newMap(env), newOOM(env), newTop(env), newDU(env), newLogs(env), newEnter(env), newDoctor(env), newExplain(env),
+	root.AddCommand(newAgent(env), newWhois(env), newPS(env), newTree(env), newMap(env), newOOM(env), newTop(env), newDU(env), newLogs(env), newEnter(env), newDoctor(env), newAdvise(env), newExplain(env),
 		newLeases(env), newPrepare(env), newRelease(env), newVersion(env))
 	return root
 }
