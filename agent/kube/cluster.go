@@ -34,7 +34,7 @@ func LookAtCluster(ctx context.Context, kubeconfig string) (version string, hand
 	if err != nil {
 		return "", nil, fmt.Errorf("find the API server: %w", err)
 	}
-	client, err := newClient(c, "")
+	client, err := NewClient(c, "")
 	if err != nil {
 		return "", nil, err
 	}
