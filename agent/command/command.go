@@ -102,6 +102,7 @@ func newRoot(env Env) *cobra.Command {
 			"pids, uids and gids at every level, live and after death. It prepares containers to\n" +
 			"run containers inside, and says why they fail.",
 	})
+	attend(root, env)
 	root.AddCommand(newAgent(env), newWhois(env), newPS(env), newTree(env), newMap(env), newOOM(env), newTop(env), newDU(env), newLogs(env), newEnter(env), newDoctor(env), newAdvise(env), newExplain(env),
 		newLeases(env), newPrepare(env), newRelease(env), newVersion(env))
 	return root

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -115,6 +116,11 @@ func (p *plugin) run(c *cobra.Command, a []string) error {
 	streams := remote.Streams{Out: p.env.Stdout, Err: p.env.Stderr}
 	if c.Name() == "explain" && len(a) == 1 && a[0] == "-" {
 		streams.In = p.env.Stdin
+	}
+	if f := c.Flags().Lookup("follow"); f != nil && f.Value.String() == "true" {
+		in, held := io.Pipe()
+		defer held.Close() // with that it ends there, too
+		argv, streams.In = append([]string{"--" + attendFlag}, argv...), in
 	}
 	if in, out, ok := p.terminal(c); ok {
 		if streams.Terminal, err = remote.TakeTerminal(in, out); err != nil {

@@ -25,8 +25,8 @@ type Streams struct {
 	Terminal *Terminal // nil: none; else Err stays silent, as a terminal has one output
 }
 
-// Run runs eyas in an agent's pod. It ends with ctx; what runs there then ends as soon
-// as it writes. WebSockets are tried first, and SPDY where a server before 1.30, or a
+// Run runs eyas in an agent's pod. It ends with ctx; what runs there then ends with its
+// input, if it was told to, or when it writes. WebSockets are tried first, and SPDY where a server before 1.30, or a
 // proxy, knows none.
 func (c *Cluster) Run(ctx context.Context, a Agent, args []string, s Streams) error {
 	r := c.client.Post().Namespace(a.Namespace).Resource("pods").Name(a.Name).SubResource("exec").
