@@ -19,6 +19,6 @@ func main() {
 	// A second signal kills: the first one gives the default action back.
 	context.AfterFunc(ctx, stop)
 	os.Exit(command.Main(ctx, command.Env{
-		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv,
+		Program: os.Args[0], Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv,
 	}))
 }

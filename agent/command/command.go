@@ -10,12 +10,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/eyas-agent/eyas/agent/daemon"
 	"github.com/eyas-agent/eyas/agent/doctor"
+	"github.com/eyas-agent/eyas/agent/kube/remote"
 	"github.com/eyas-agent/eyas/collectors/answers"
 	"github.com/eyas-agent/eyas/collectors/identity"
 	"github.com/eyas-agent/eyas/collectors/overlay"
@@ -23,11 +26,12 @@ import (
 
 // Env is the world as the commands see it; tests swap it.
 type Env struct {
-	Args   []string
-	Stdin  io.Reader
-	Stdout io.Writer
-	Stderr io.Writer
-	Getenv func(string) string
+	Program string // argv[0]: it may be called as a plugin of kubectl
+	Args    []string
+	Stdin   io.Reader
+	Stdout  io.Writer
+	Stderr  io.Writer
+	Getenv  func(string) string
 	// Root is where /etc, /proc and /var/lib/kubelet are; "" is /.
 	Root string
 }
@@ -56,6 +60,13 @@ func Main(ctx context.Context, env Env) int {
 		return probe(env)
 	}
 	root := newRoot(env)
+	switch name := filepath.Base(env.Program); {
+	case strings.HasSuffix(name, pluginName):
+		root = newPlugin(env)
+	case name == completerName:
+		root = newPlugin(env)
+		env.Args = append([]string{cobra.ShellCompRequestCmd}, env.Args...)
+	}
 	root.SetArgs(env.Args)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
@@ -63,12 +74,16 @@ func Main(ctx context.Context, env Env) int {
 	if err == nil {
 		return exitOK
 	}
+	var exit remote.ExitError
+	if errors.As(err, &exit) {
+		return exit.Code // eyas has said why, elsewhere
+	}
 	fmt.Fprintf(env.Stderr, "eyas: %s\n", Escape(err.Error()))
 	var usage usageError
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.Is(err, answers.ErrNotFound), errors.Is(err, identity.ErrNoContainer):
+	case errors.Is(err, answers.ErrNotFound), errors.Is(err, identity.ErrNoContainer), errors.Is(err, remote.ErrNotFound):
 		return exitNotFound
 	}
 	return exitFailed
@@ -80,27 +95,32 @@ type usageError struct{ error }
 func (e usageError) Unwrap() error { return e.error }
 
 func newRoot(env Env) *cobra.Command {
-	root := &cobra.Command{
+	root := newRootOf(&cobra.Command{
 		Use:   "eyas",
 		Short: "Who is who in containers inside containers",
 		Long: "eyas maps every process of nested containers to its host identity and back:\n" +
 			"pids, uids and gids at every level, live and after death. It prepares containers to\n" +
 			"run containers inside, and says why they fail.",
-		SilenceErrors: true, SilenceUsage: true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
-		Args: func(_ *cobra.Command, a []string) error {
-			if len(a) > 0 {
-				return usageError{fmt.Errorf("unknown command %q: see eyas --help", a[0])}
-			}
-			return nil
-		},
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w: see eyas --help", err)}
 	})
-	root.AddCommand(newAgent(env), newWhois(env), newPS(env), newTree(env), newMap(env), newOOM(env), newTop(env), newDU(env), newLogs(env), newDoctor(env), newExplain(env),
+	attend(root, env)
+	root.AddCommand(newAgent(env), newWhois(env), newPS(env), newTree(env), newMap(env), newOOM(env), newTop(env), newDU(env), newLogs(env), newEnter(env), newDoctor(env), newAdvise(env), newExplain(env),
 		newLeases(env), newPrepare(env), newRelease(env), newVersion(env))
+	return root
+}
+
+// newRootOf gives a root command what all have.
+func newRootOf(root *cobra.Command) *cobra.Command {
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.Args = func(_ *cobra.Command, a []string) error {
+		if len(a) > 0 {
+			return usageError{fmt.Errorf("unknown command %q: see %s --help", a[0], root.DisplayName())}
+		}
+		return nil
+	}
+	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w: see %s --help", err, root.DisplayName())}
+	})
 	return root
 }
 

@@ -146,11 +146,17 @@ func serve(t testing.TB, a *agent) (socket string) {
 
 func run(t testing.TB, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	var out, errs bytes.Buffer
 	root := t.TempDir() // a machine without users, pods and processes
 	if err := os.Mkdir(filepath.Join(root, "proc"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	return runIn(t, root, args...)
+}
+
+// runIn runs a command on a machine whose files are below root.
+func runIn(t testing.TB, root string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
 	code = Main(t.Context(), Env{Args: args, Stdout: &out, Stderr: &errs, Root: root})
 	return code, out.String(), errs.String()
 }

@@ -183,7 +183,11 @@ func (k *client) whoisID(c *cobra.Command, ctx context.Context, q api.Querier, q
 	if k.output == "json" {
 		return writeJSON(k.env.Stdout, a)
 	}
-	w := k.env.Stdout
+	printID(k.env.Stdout, a)
+	return nil
+}
+
+func printID(w io.Writer, a idAnswer) {
 	switch {
 	case a.Inner != nil && a.ID != nil:
 		fmt.Fprintf(w, "%s %d in %s is host %s %d\n", a.Kind, *a.Inner, a.In, a.Kind, *a.ID)
@@ -205,7 +209,7 @@ func (k *client) whoisID(c *cobra.Command, ctx context.Context, q api.Querier, q
 		fmt.Fprintf(w, "  given to %s: %s\n", Escape(h.Source), h.text())
 	}
 	if len(a.Owners) == 0 {
-		return nil
+		return
 	}
 	fmt.Fprintln(w)
 	t := newTable(w, "CONTAINER", "WHERE", strings.ToUpper(a.Kind)+" AT EACH LEVEL", "STATE", "SEEN", "PROCESSES")
@@ -225,7 +229,6 @@ func (k *client) whoisID(c *cobra.Command, ctx context.Context, q api.Querier, q
 		})
 	}
 	t.Render()
-	return nil
 }
 
 func pidsText(o identity.IDOwner) string {

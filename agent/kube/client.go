@@ -49,9 +49,9 @@ func configOf(o Options) (*rest.Config, error) {
 	return c, nil
 }
 
-// newClient returns a client of the core group alone: those of all groups, as
+// NewClient returns a client of the core group alone: those of all groups, as
 // package kubernetes has them, would add a third to the binary.
-func newClient(c *rest.Config, version string) (*rest.RESTClient, error) {
+func NewClient(c *rest.Config, version string) (*rest.RESTClient, error) {
 	scheme := runtime.NewScheme()
 	if err := corev1.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("make a client of the API server: %w", err)

@@ -52,7 +52,7 @@ func New(o Options) (*Kube, error) {
 	}
 	k := &Kube{o: o, config: c, pods: newPods()}
 	k.pods.synced = k.back
-	client, err := newClient(c, o.Version)
+	client, err := NewClient(c, o.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ const saveEvery = 10 * time.Second
 
 // Run follows the API server until ctx ends. That it is away is no error.
 func (k *Kube) Run(ctx context.Context) error {
-	client, err := newClient(k.config, k.o.Version)
+	client, err := NewClient(k.config, k.o.Version)
 	if err != nil {
 		return err
 	}
