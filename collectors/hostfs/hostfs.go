@@ -49,7 +49,8 @@ func (r Root) Open(name string, flags uint64) (*os.File, error) {
 	}
 	base, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w %s: %v", r.Call(name), ErrNoRoot, dir, err) // no fs.ErrNotExist: it is not of name
+		// Not wrapped: it may be an fs.ErrNotExist, which says nothing of name.
+		return nil, fmt.Errorf("open %s: %w %s: %s", r.Call(name), ErrNoRoot, dir, err.Error())
 	}
 	defer unix.Close(base)
 	fd, err := openBelow(base, name, flags)

@@ -56,7 +56,7 @@ func TestRead(t *testing.T) {
 		"/etc/magic":    ErrDangling, // there is no procfs below this root
 	} {
 		_, err := r.Read(name, 64)
-		if !errors.Is(err, want) || errors.Is(err, fs.ErrNotExist) != (want == fs.ErrNotExist) {
+		if !errors.Is(err, want) || errors.Is(err, fs.ErrNotExist) != errors.Is(want, fs.ErrNotExist) {
 			t.Errorf("%s: got %v, want %v", name, err, want)
 		}
 	}
