@@ -9,8 +9,10 @@ import (
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -34,8 +36,10 @@ const (
 // cluster is a control plane, and kubectl for it.
 type cluster struct {
 	*testing.T
-	dir  string // what it keeps, and logs
-	died chan string
+	dir string          // what it keeps, and logs
+	ca  []byte          // certificate that the API server's is signed with
+	ctx context.Context // ends when a program does, which is the cause
+	end context.CancelCauseFunc
 }
 
 // newCluster starts etcd, the API server, the controller manager and the scheduler.
@@ -44,7 +48,8 @@ func newCluster(t *testing.T) *cluster {
 	if os.Getenv("EYAS_KUBELET") == "" {
 		t.Skip("it wants a network of its own: see make test-kubelet")
 	}
-	c := &cluster{T: t, dir: t.TempDir(), died: make(chan string, 8)}
+	c := &cluster{T: t, dir: t.TempDir()}
+	c.ctx, c.end = context.WithCancelCause(t.Context())
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +62,7 @@ func newCluster(t *testing.T) *cluster {
 	tokens := c.write("tokens.csv", adminName+",admin,admin,system:masters\n")
 	c.start("etcd", "etcd", "--data-dir", c.path("etcd"), "--listen-client-urls", etcdURL, "--advertise-client-urls", etcdURL, "--unsafe-no-fsync")
 	c.start("apiserver", filepath.Join(os.Getenv("EYAS_KUBE"), "kube-apiserver"), "--etcd-servers="+etcdURL, "--cert-dir="+c.path("certs"),
-		"--bind-address=127.0.0.1", "--secure-port=6443", "--endpoint-reconciler-type=none",
+		"--bind-address=127.0.0.1", "--advertise-address=10.0.2.2", "--secure-port=6443", "--endpoint-reconciler-type=none",
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+pub, "--service-account-signing-key-file="+private,
 		"--service-cluster-ip-range=10.0.0.0/24", "--allow-privileged=true", "--authorization-mode=RBAC", "--token-auth-file="+tokens)
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // its certificate is its own
@@ -71,18 +76,35 @@ func newCluster(t *testing.T) *cluster {
 		}
 		return err
 	})
+	c.ca = c.authority(c.path("certs/apiserver.crt"))
 	kubeconfig := c.kubeconfig("kubeconfig", serverURL)
 	c.start("controllers", filepath.Join(os.Getenv("EYAS_KUBELET"), "kube-controller-manager"), "--kubeconfig="+kubeconfig, "--leader-elect=false",
-		"--service-account-private-key-file="+private, "--root-ca-file="+c.path("certs/apiserver.crt"))
+		"--service-account-private-key-file="+private, "--root-ca-file="+c.write("ca.crt", string(c.ca)))
 	c.start("scheduler", filepath.Join(os.Getenv("EYAS_KUBELET"), "kube-scheduler"), "--kubeconfig="+kubeconfig, "--leader-elect=false")
 	return c
+}
+
+// authority is the certificate of a file that others are signed with.
+func (c *cluster) authority(file string) []byte {
+	c.Helper()
+	rest, err := os.ReadFile(file)
+	if err != nil {
+		c.Fatal(err)
+	}
+	for block, rest := pem.Decode(rest); block != nil; block, rest = pem.Decode(rest) {
+		if cert, err := x509.ParseCertificate(block.Bytes); err == nil && cert.IsCA {
+			return pem.EncodeToMemory(block)
+		}
+	}
+	c.Fatalf("%s has no certificate of an authority", file)
+	return nil
 }
 
 // kubeconfig is the admin's, who comes to the API server by a URL.
 func (c *cluster) kubeconfig(name, server string) string {
 	c.Helper()
-	return c.write(name, "apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: '"+server+"', certificate-authority: '"+c.path("certs/apiserver.crt")+
-		"', tls-server-name: kubernetes.default.svc}}]\nusers: [{name: u, user: {token: "+adminName+"}}]\ncontexts: [{name: x, context: {cluster: c, user: u}}]\ncurrent-context: x\n")
+	return c.write(name, "apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: '"+server+"', certificate-authority-data: "+base64.StdEncoding.EncodeToString(c.ca)+
+		", tls-server-name: kubernetes.default.svc}}]\nusers: [{name: u, user: {token: "+adminName+"}}]\ncontexts: [{name: x, context: {cluster: c, user: u}}]\ncurrent-context: x\n")
 }
 
 // start starts a program, which ends with the test, and logs to a file that is shown if
@@ -96,7 +118,7 @@ func (c *cluster) start(name, program string, args ...string) {
 	defer log.Close()
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		c.Fatalf("start %s: %v", name, err)
 	}
@@ -104,11 +126,16 @@ func (c *cluster) start(name, program string, args ...string) {
 	go func() {
 		_ = cmd.Wait() // however it ends, it should not
 		close(ended)
-		c.died <- name
+		c.end(fmt.Errorf("%s ended", name))
 	}()
 	c.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		<-ended
+		_ = cmd.Process.Signal(syscall.SIGTERM) // vm/run cleans up
+		select {
+		case <-ended:
+		case <-time.After(5 * time.Second): // the API server waits for who watches
+			_ = cmd.Process.Kill()
+			<-ended
+		}
 		c.tail(c.path(name + ".log"))
 	})
 }
@@ -135,8 +162,8 @@ func (c *cluster) eventually(what string, ask func() error) {
 			return
 		}
 		select {
-		case name := <-c.died:
-			c.Fatalf("%s: %s ended: %v", what, name, err)
+		case <-c.ctx.Done():
+			c.Fatalf("%s: %v: %v", what, context.Cause(c.ctx), err)
 		case <-deadline:
 			c.Fatalf("%s: not in time: %v", what, err)
 		case <-tick.C:
@@ -146,14 +173,14 @@ func (c *cluster) eventually(what string, ask func() error) {
 
 // kubectl runs a command of kubectl, and returns what it wrote to standard output.
 func (c *cluster) kubectl(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(c.ctx, patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(os.Getenv("EYAS_KUBELET"), "kubectl"), append([]string{"--kubeconfig=" + c.path("kubeconfig")}, args...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		err = fmt.Errorf("kubectl %.200s: %w: %s%s", strings.Join(args, " "), err, out, stderr.Bytes())
+		err = fmt.Errorf("kubectl %.200s: %w: %s%s", strings.Join(args, " "), errors.Join(err, context.Cause(ctx)), out, stderr.Bytes())
 	}
 	return string(out), err
 }
