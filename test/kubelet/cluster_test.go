@@ -62,7 +62,7 @@ func newCluster(t *testing.T) *cluster {
 	tokens := c.write("tokens.csv", adminName+",admin,admin,system:masters\n")
 	c.start("etcd", "etcd", "--data-dir", c.path("etcd"), "--listen-client-urls", etcdURL, "--advertise-client-urls", etcdURL, "--unsafe-no-fsync")
 	c.start("apiserver", filepath.Join(os.Getenv("EYAS_KUBE"), "kube-apiserver"), "--etcd-servers="+etcdURL, "--cert-dir="+c.path("certs"),
-		"--bind-address=127.0.0.1", "--advertise-address=10.0.2.2", "--secure-port=6443", "--endpoint-reconciler-type=none",
+		"--bind-address=127.0.0.1", "--advertise-address=10.0.2.2", "--secure-port=6443", "--endpoint-reconciler-type=none", "--kubelet-preferred-address-types=InternalIP",
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+pub, "--service-account-signing-key-file="+private,
 		"--service-cluster-ip-range=10.0.0.0/24", "--allow-privileged=true", "--authorization-mode=RBAC", "--token-auth-file="+tokens)
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // its certificate is its own

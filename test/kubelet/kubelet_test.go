@@ -143,7 +143,7 @@ func (s *sandbox) prepared() {
 	if err != nil || l.State != ledger.Done {
 		s.Fatalf("its lease is %+v: %v", l, err)
 	}
-	if got, want := s.sh("cat /etc/subuid; echo; cat /etc/subgid"), "1000:1001:64535\n\n1000:1001:64535"; got != want {
+	if got, want := s.sh("cat /etc/subuid /etc/subgid"), "1000:1:999\n1000:1001:64535\n1000:1:999\n1000:1001:64535"; got != want {
 		s.Errorf("inside, the ids are %q, want %q", got, want)
 	}
 	if got := s.sh("cat /proc/self/cgroup; stat -c %u /sys/fs/cgroup /sys/fs/cgroup/cgroup.procs; ls /sys/fs/cgroup/init/cgroup.procs"); got != "0::/init\n1000\n1000\n/sys/fs/cgroup/init/cgroup.procs" {
