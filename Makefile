@@ -17,9 +17,9 @@ LINT         := $(CACHE)/bin/golangci-lint-$(LINT_VERSION)/golangci-lint
 # few at most, run once more, alone, and both runs are shown.
 GOTESTSUM := go run gotest.tools/gotestsum@v1.13.0 --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=3
 
-SCRIPTS = .ci/run test/deps test/demo test/image test/peers/build $(addprefix test/vm/,prepare run selfcheck suite bench build-kernels build-rootfs build-store mkoci guest-init guest-suite guest-check logs initramfs-init)
+SCRIPTS = .ci/run test/deps test/demo test/image test/peers/build test/kubelet/run test/kubelet/guest-node $(addprefix test/vm/,prepare run selfcheck suite bench build-kernels build-rootfs build-store mkoci guest-init guest-suite guest-check logs initramfs-init)
 
-.PHONY: build image run demo test test-unit test-host test-otlp test-logs-vm test-kube test-dashboards test-vm bench bench-vm lint generate generate-docs check-generated clean deps-test
+.PHONY: build image run demo test test-unit test-host test-otlp test-logs-vm test-kube test-kubelet test-dashboards test-vm bench bench-vm lint generate generate-docs check-generated clean deps-test
 
 build: ## bin/eyas, static
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/eyas ./agent
@@ -73,6 +73,11 @@ test-kube: deps-test ## a real Kubernetes API server, with etcd
 	@test/deps kube
 	@test/peers/build kube
 	$(GOTESTSUM) --packages ./test/kube/... -- -count=1 -timeout 20m -tags host
+
+# Apart from test: to build Kubernetes takes minutes, once.
+test-kubelet: deps-test ## the manifests, applied to a real cluster with kubelet
+	@test/deps kube && test/deps image && test/deps vm && test/vm/prepare
+	test/kubelet/run
 
 test-vm: ## the same on other kernels, in virtual machines
 	@if [ -x test/vm/suite ]; then test/deps vm && test/vm/suite; else echo "test-vm: no suite yet"; fi

@@ -8,9 +8,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/eyas-agent/eyas/agent/daemon"
 	"github.com/eyas-agent/eyas/agent/ledger"
 	"github.com/eyas-agent/eyas/agent/subid"
 	"github.com/eyas-agent/eyas/agent/subid/sources"
+	"github.com/eyas-agent/eyas/collectors/hostfs"
 	"github.com/eyas-agent/eyas/collectors/identity"
 )
 
@@ -56,8 +58,11 @@ func (k *client) held(c *cobra.Command, id uint32, a *idAnswer) (notes []string)
 	if a.At != nil {
 		return notes // files tell of now only
 	}
-	below := func(path string) string { return filepath.Join("/", k.env.Root, path) }
-	snapshot, err := sources.Host{Etc: below("/etc"), Proc: below("/proc")}.Snapshot()
+	root := k.env.Root
+	if root == "" { // in the agent's pod the files are not the image's; of an error Snapshot tells
+		root, _ = daemon.HostRoot("/proc")
+	}
+	snapshot, err := sources.Host{Node: hostfs.Root{Path: root}, Etc: "/etc", Proc: filepath.Join("/", k.env.Root, "proc")}.Snapshot()
 	if err != nil {
 		notes = append(notes, "some files are left out: "+err.Error())
 	}

@@ -70,12 +70,12 @@ func TestHeld(t *testing.T) {
 		return sources
 	}
 	same(t, "now", []string{
-		"lease first podman:web/db-0/cafe tombstone", "lease second podman:web/db-0/cafe intent", `"dev" (` + root + `/etc/subuid line 1) `,
+		"lease first podman:web/db-0/cafe tombstone", "lease second podman:web/db-0/cafe intent", `"dev" (/etc/subuid line 1) `,
 	}, ask(1073741824+7, nil))
 	same(t, "named", []identity.IDPod{{PodUID: "2ff1", Namespace: "web", Pod: "db-0"}, {PodUID: "3"}}, pods)
 	early := released.Add(-time.Minute)
 	same(t, "then", []string{"lease first podman:web/db-0/cafe tombstone"}, ask(1073741824, &early))
-	same(t, "a user", []string{`user "web" (` + root + `/etc/passwd line 1) `}, ask(7, nil))
+	same(t, "a user", []string{`user "web" (/etc/passwd line 1) `}, ask(7, nil))
 	same(t, "nobody", []string(nil), ask(1<<31, nil))
 	same(t, "what could not be read", []string(nil), errs)
 }

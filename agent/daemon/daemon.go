@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -70,7 +69,7 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 		return err
 	}
 	closers = append(closers, memory.Close)
-	pods, err := watchKubelet(filepath.Join(root, c.KubeletRoot), boot, memory, log.With().Str("room", "kubelet").Logger())
+	pods, err := watchKubelet(c, root, boot, memory, log.With().Str("room", "kubelet").Logger())
 	if err != nil {
 		return err
 	}

@@ -56,24 +56,28 @@ func foreignCgroups(procRoot string) (bool, error) {
 	return err == nil && cgroup != initCgroupNS, err
 }
 
-// hostRoot is the root directory of the node: in a pod with hostPID, that of its
-// pid 1, which takes CAP_SYS_PTRACE.
-func hostRoot(procRoot string) string {
+// HostRoot is the root directory of the node: in a pod with hostPID, that of its
+// pid 1, which takes CAP_SYS_PTRACE. With an error, what is below it cannot be read,
+// and says so.
+func HostRoot(procRoot string) (string, error) {
 	its := filepath.Join(procRoot, "1", "root")
 	host, err := os.Stat(its + "/")
 	if err != nil {
-		return "/" // not root: what we see ourselves has to do
+		return its, fmt.Errorf("look at the node's root directory: %w: it takes CAP_SYS_PTRACE", err)
 	}
 	if own, err := os.Stat("/"); err == nil && os.SameFile(own, host) {
-		return "/"
+		return "/", nil
 	}
-	return its
+	return its, nil
 }
 
 // openHost returns the root directory of the node, puts there what is asked for, and
 // warns of what an agent in a pod cannot do.
 func openHost(c Config, log zerolog.Logger) string {
-	root := hostRoot(c.ProcRoot)
+	root, err := HostRoot(c.ProcRoot)
+	if err != nil {
+		log.Error().Err(err).Msg("nobody is lent ids of the node, and pods' ranges of ids are not remembered")
+	}
 	if foreign, err := foreignCgroups(c.ProcRoot); err == nil && foreign {
 		log.Warn().Msg("eyas is in a cgroup namespace of its own: cgroup paths will be wrong, and no container can be prepared: give it CAP_SYS_ADMIN and CAP_SYS_PTRACE, and no AppArmor profile")
 	}

@@ -27,10 +27,11 @@ func TestHostRoot(t *testing.T) {
 	for name, c := range map[string]struct {
 		links map[string]string
 		want  string // below the procfs; "": /
+		fails bool
 	}{
-		"on the node":  {map[string]string{"1/root": "/"}, ""},
-		"in a pod":     {map[string]string{"1/root": other}, "1/root"},
-		"without root": {nil, ""},
+		"on the node":  {map[string]string{"1/root": "/"}, "", false},
+		"in a pod":     {map[string]string{"1/root": other}, "1/root", false},
+		"without root": {nil, "1/root", true}, // the image's files are not the node's
 	} {
 		t.Run(name, func(t *testing.T) {
 			proc := procOf(t, c.links)
@@ -38,8 +39,8 @@ func TestHostRoot(t *testing.T) {
 			if c.want != "" {
 				want = filepath.Join(proc, c.want)
 			}
-			if got := hostRoot(proc); got != want {
-				t.Errorf("got %s, want %s", got, want)
+			if got, err := HostRoot(proc); got != want || (err != nil) != c.fails {
+				t.Errorf("got %s, %v; want %s", got, err, want)
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -59,5 +60,20 @@ func TestInstallProfilesLinks(t *testing.T) {
 	}
 	if left, err := os.ReadDir(out); err != nil || len(left) > 0 {
 		t.Errorf("outside of the root there is %v (%v)", left, err)
+	}
+}
+
+// A node's /var/lib/kubelet may be a link to where there is room.
+func TestInstallProfilesLinked(t *testing.T) {
+	root := t.TempDir()
+	if err := errors.Join(os.MkdirAll(filepath.Join(root, "data/kubelet"), 0o755), os.MkdirAll(filepath.Join(root, "var/lib"), 0o755),
+		os.Symlink("/data/kubelet", filepath.Join(root, "var/lib/kubelet"))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := installProfiles(root, "/var/lib/kubelet/seccomp/eyas"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(root, "data/kubelet/seccomp/eyas/sandbox.json")); err != nil {
+		t.Error(err)
 	}
 }

@@ -6,15 +6,17 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/eyas-agent/eyas/collectors/history"
+	"github.com/eyas-agent/eyas/collectors/hostfs"
 	"github.com/eyas-agent/eyas/collectors/identity"
 	"github.com/eyas-agent/eyas/collectors/kubelet"
 	"github.com/eyas-agent/eyas/collectors/tracker"
 )
 
-// watchKubelet returns who follows kubelet's records; memory may be nil. A
+// watchKubelet returns who follows kubelet's records on the node, whose root directory
+// is root; memory may be nil. A
 // history found damaged has been set aside by then: what it knew is lost.
-func watchKubelet(root, boot string, memory *tracker.History, log zerolog.Logger) (*kubelet.Watcher, error) {
-	o := kubelet.Options{Root: root, Boot: boot, Log: log}
+func watchKubelet(c Config, root, boot string, memory *tracker.History, log zerolog.Logger) (*kubelet.Watcher, error) {
+	o := kubelet.Options{Node: hostfs.Root{Path: root}, Root: c.KubeletRoot, Boot: boot, Log: log}
 	if memory != nil {
 		o.Memory = memory
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 
 	"github.com/rs/zerolog"
 
@@ -69,7 +68,8 @@ func Look(ctx context.Context, stateDir string) (*answers.Answers, func() error,
 	if err := t.Once(ctx); err != nil {
 		return nil, nil, errors.Join(err, closeAll())
 	}
-	pods, err := watchKubelet(filepath.Join(hostRoot(c.ProcRoot), c.KubeletRoot), boot, memory, zerolog.Nop())
+	root, _ := HostRoot(c.ProcRoot) // with an error there are no records to be read
+	pods, err := watchKubelet(c, root, boot, memory, zerolog.Nop())
 	if err != nil {
 		return nil, nil, errors.Join(err, closeAll())
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/eyas-agent/eyas/agent/prepare"
 	"github.com/eyas-agent/eyas/agent/subid/sources"
 	"github.com/eyas-agent/eyas/collectors/cgroups"
+	"github.com/eyas-agent/eyas/collectors/hostfs"
 	"github.com/eyas-agent/eyas/collectors/identity"
 	"github.com/eyas-agent/eyas/collectors/tracker"
 	"github.com/eyas-agent/eyas/exporter/api"
@@ -29,7 +30,7 @@ func openPreparer(c Config, root, boot string, h *cgroups.Hierarchy, known func(
 	}
 	return prepare.Open(prepare.Options{
 		Dir: LeasesDir(c.StateDir), Files: filepath.Join(c.StateDir, "subids"), Mount: h.Mount(), Sys: "/sys", Boot: boot,
-		Host: sources.Host{Etc: filepath.Join(root, "etc"), Proc: c.ProcRoot, Kubelet: filepath.Join(root, c.KubeletRoot), Own: "eyas"},
+		Host: sources.Host{Node: hostfs.Root{Path: root}, Etc: "/etc", Kubelet: c.KubeletRoot, Proc: c.ProcRoot, Own: "eyas"},
 		Pool: c.pool(), Profiles: c.preparerProfiles(), Default: c.DefaultProfile,
 		Known: known, Log: log,
 	})
@@ -147,7 +148,8 @@ func Preparer(ctx context.Context, c Config, log zerolog.Logger) (prepare.Servic
 	if err != nil {
 		return nil, nil, errors.Join(err, closeLook())
 	}
-	p, err := openPreparer(c, hostRoot(c.ProcRoot), boot, h, namespacesOf(answers.Tracker), log)
+	root, _ := HostRoot(c.ProcRoot) // with an error nothing below it can be read, which says so
+	p, err := openPreparer(c, root, boot, h, namespacesOf(answers.Tracker), log)
 	if err != nil {
 		return nil, nil, errors.Join(err, h.Close(), closeLook())
 	}

@@ -4,12 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/eyas-agent/eyas/collectors/hostfs"
 )
 
 const (
@@ -17,60 +18,20 @@ const (
 	maxFile = 4 << 20  // bytes of a file with many: mountinfo, subuid
 )
 
-// tree reads files below one directory. Links, also absolute ones, end inside
-// it (RESOLVE_IN_ROOT): another mount namespace's root is read as that
-// namespace sees it.
+// tree reads files below one directory: links, also absolute ones, end inside it.
 type tree struct {
 	path  string
 	shown string // what people call it, in errors
 }
 
-func (t tree) call(name string) string { return t.shown + "/" + strings.TrimPrefix(name, "/") }
+func (t tree) fs() hostfs.Root { return hostfs.Root{Path: t.path, Shown: t.shown} }
 
-func (t tree) open(name string, flags uint64) (*os.File, error) {
-	base, err := unix.Open(t.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: t.path, Err: err}
-	}
-	defer unix.Close(base)
-	for try := 0; ; try++ {
-		fd, err := unix.Openat2(base, strings.TrimPrefix(name, "/"), &unix.OpenHow{
-			Flags: flags | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-		})
-		switch {
-		case err == nil:
-			return os.NewFile(uintptr(fd), t.call(name)), nil
-		case (errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR)) && try < 16: // a rename raced with a ".."
-		default:
-			return nil, &fs.PathError{Op: "open", Path: t.call(name), Err: err}
-		}
-	}
-}
+func (t tree) call(name string) string { return t.fs().Call(name) }
+
+func (t tree) open(name string, flags uint64) (*os.File, error) { return t.fs().Open(name, flags) }
 
 // read returns a regular file, or an error if it has more than limit bytes.
-func (t tree) read(name string, limit int64) ([]byte, error) {
-	// Looked at before it is opened: opening a device can act, a FIFO waits.
-	st, err := t.stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil, fmt.Errorf("read %s: not a regular file", t.call(name))
-	}
-	f, err := t.open(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("read %s: more than %d bytes", t.call(name), limit)
-	}
-	return b, nil
-}
+func (t tree) read(name string, limit int64) ([]byte, error) { return t.fs().Read(name, limit) }
 
 // text returns a short file without the blanks around it.
 func (t tree) text(name string) (string, error) {
@@ -91,17 +52,7 @@ func (t tree) number(name string) (int64, error) {
 	return n, nil
 }
 
-func (t tree) stat(name string) (st unix.Stat_t, err error) {
-	f, err := t.open(name, unix.O_PATH)
-	if err != nil {
-		return st, err
-	}
-	defer f.Close()
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return st, &fs.PathError{Op: "stat", Path: t.call(name), Err: err}
-	}
-	return st, nil
-}
+func (t tree) stat(name string) (unix.Stat_t, error) { return t.fs().Stat(name) }
 
 func (t tree) exists(name string) bool {
 	_, err := t.stat(name)

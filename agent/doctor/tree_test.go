@@ -1,12 +1,14 @@
 package doctor
 
 import (
-	"os"
+	"errors"
 	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/eyas-agent/eyas/collectors/hostfs"
 )
 
 func TestTree(t *testing.T) {
@@ -32,7 +34,7 @@ func TestTree(t *testing.T) {
 			t.Errorf("%s: got %q, want an error", name, b)
 		}
 	}
-	if _, err := (tree{filepath.Join(dir, "none"), "/x"}).read("a", 1); !os.IsNotExist(err) {
+	if _, err := (tree{filepath.Join(dir, "none"), "/x"}).read("a", 1); !errors.Is(err, hostfs.ErrNoRoot) {
 		t.Errorf("no base: %v", err)
 	}
 }

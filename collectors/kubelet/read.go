@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/eyas-agent/eyas/collectors/hostfs"
 	"github.com/eyas-agent/eyas/collectors/identity"
 )
 
@@ -39,13 +40,15 @@ type Bad struct {
 	Err  error
 }
 
-// Read returns the records below kubelet's root directory, sorted by pod. A
-// directory that does not exist has none.
-func Read(root string) (found []Record, bad []Bad, err error) { return read(root, maxPods) }
+// Read returns the records below kubelet's root directory dir of a node, sorted by pod.
+// A directory that does not exist has none.
+func Read(node hostfs.Root, dir string) (found []Record, bad []Bad, err error) {
+	return read(node, dir, maxPods)
+}
 
-func read(root string, most int) (found []Record, bad []Bad, err error) {
-	dir := filepath.Join(root, "pods")
-	d, err := os.Open(dir)
+func read(node hostfs.Root, dir string, most int) (found []Record, bad []Bad, err error) {
+	dir = filepath.Join(dir, "pods")
+	d, err := node.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/eyas-agent/eyas/collectors/hostfs"
 	"github.com/eyas-agent/eyas/collectors/identity"
 )
 
@@ -68,7 +69,7 @@ func TestRead(t *testing.T) {
 	r.write(podB, record(805371904), written)
 	r.write(podA, record(805306368), written)
 	r.must(os.MkdirAll(filepath.Join(r.dir, "pods", "host-ids", "volumes"), 0o700))
-	found, bad, err := Read(r.dir)
+	found, bad, err := Read(hostfs.Root{}, r.dir)
 	want := func(pod string, host uint32) Record {
 		one := []identity.Extent{{Host: host, Count: 65536}}
 		return Record{Pod: pod, Path: r.path(pod), Written: written, UIDs: one, GIDs: one}
@@ -76,7 +77,7 @@ func TestRead(t *testing.T) {
 	if d := cmp.Diff([]Record{want(podA, 805306368), want(podB, 805371904)}, found); d != "" || err != nil || bad != nil {
 		t.Error(d, bad, err)
 	}
-	if found, bad, err := Read(filepath.Join(r.dir, "none")); found != nil || bad != nil || err != nil {
+	if found, bad, err := Read(hostfs.Root{}, filepath.Join(r.dir, "none")); found != nil || bad != nil || err != nil {
 		t.Error(found, bad, err)
 	}
 }
@@ -100,7 +101,7 @@ func TestReadHostile(t *testing.T) {
 	r.must(os.WriteFile(filepath.Join(r.dir, "pods", "no-dir"), nil, 0o600))
 	r.must(os.Symlink(filepath.Join(r.dir, "pods", podA), filepath.Join(r.dir, "pods", "other")))
 	r.write(podA, record(805306368), time.Now())
-	found, bad, err := Read(r.dir)
+	found, bad, err := Read(hostfs.Root{}, r.dir)
 	if len(found) != 1 || err != nil {
 		t.Error(found, err)
 	}
@@ -127,17 +128,17 @@ func TestReadUnreadable(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "pods"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Read(dir); !errors.Is(err, unix.ENOTDIR) || !strings.Contains(err.Error(), "kubelet's pods") {
+	if _, _, err := Read(hostfs.Root{}, dir); !errors.Is(err, unix.ENOTDIR) || !strings.Contains(err.Error(), "kubelet's pods") {
 		t.Error(err)
 	}
 	r := newRoot(t)
 	for i := range 11 {
 		r.write(fmt.Sprint(i), record(65536), time.Now())
 	}
-	if found, _, err := read(r.dir, 11); len(found) != 11 || err != nil {
+	if found, _, err := read(hostfs.Root{}, r.dir, 11); len(found) != 11 || err != nil {
 		t.Error(len(found), err)
 	}
-	if found, _, err := read(r.dir, 10); len(found) != 0 || err == nil || !strings.Contains(err.Error(), "has more than 10") {
+	if found, _, err := read(hostfs.Root{}, r.dir, 10); len(found) != 0 || err == nil || !strings.Contains(err.Error(), "has more than 10") {
 		t.Error(len(found), err)
 	}
 }
@@ -178,4 +179,21 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// On a node whose /var/lib/kubelet is a link, the link is the node's, for an agent in a
+// pod, too; and where it leads to nothing, nobody knows what pods have.
+func TestReadLinked(t *testing.T) {
+	node := hostfs.Root{Path: t.TempDir()}
+	r := root{t: t, dir: filepath.Join(node.Path, "data/kubelet")}
+	r.write(podA, record(805306368), time.Now())
+	r.must(os.MkdirAll(filepath.Join(node.Path, "var/lib"), 0o700))
+	r.must(os.Symlink("/data/kubelet", filepath.Join(node.Path, "var/lib/kubelet")))
+	if found, bad, err := Read(node, "/var/lib/kubelet"); len(found) != 1 || found[0].Pod != podA || len(bad) != 0 || err != nil {
+		t.Error(found, bad, err)
+	}
+	r.must(os.Rename(filepath.Join(node.Path, "data"), filepath.Join(node.Path, "elsewhere")))
+	if found, _, err := Read(node, "/var/lib/kubelet"); len(found) != 0 || !errors.Is(err, hostfs.ErrDangling) {
+		t.Error(found, err)
+	}
 }

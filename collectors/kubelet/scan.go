@@ -15,7 +15,7 @@ func (w *Watcher) scan() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.o.Now().UTC().Round(0)
-	found, bad, err := Read(w.o.Root)
+	found, bad, err := Read(w.o.Node, w.o.Root)
 	if err != nil { // nothing is known of anybody
 		if !w.failing {
 			w.o.Log.Warn().Err(err).Msg("pods' ranges of ids are not remembered now")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/eyas-agent/eyas/collectors/hostfs"
 	"github.com/eyas-agent/eyas/collectors/identity"
 )
 
@@ -24,7 +25,8 @@ type Memory interface {
 
 // Options of a Watcher.
 type Options struct {
-	Root   string // kubelet's root directory
+	Node   hostfs.Root
+	Root   string // kubelet's root directory there
 	Boot   string // boot id
 	Memory Memory // nil: nothing is remembered
 	Log    zerolog.Logger

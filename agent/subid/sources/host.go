@@ -7,13 +7,15 @@ import (
 	"path/filepath"
 
 	"github.com/eyas-agent/eyas/agent/subid"
+	"github.com/eyas-agent/eyas/collectors/hostfs"
 )
 
 // Host is where this node's files are.
 type Host struct {
-	Etc     string // /etc
-	Proc    string // /proc
-	Kubelet string // /var/lib/kubelet; "": its pods are not asked for
+	Node    hostfs.Root // its root directory
+	Etc     string      // /etc, there
+	Kubelet string      // /var/lib/kubelet, there; "": its pods are not asked for
+	Proc    string      // /proc, of this process
 	// Own is the login whose lines in /etc/subuid and /etc/subgid keep others
 	// off the agent's range: they are no claim against it. "": none.
 	Own string
@@ -53,13 +55,14 @@ type Warning struct {
 
 // Snapshot reads all sources. With an error, the claims are those of the
 // sources that could be read: enough to report, not to lease by. A file or
-// directory that does not exist holds nothing.
+// directory that does not exist holds nothing; one that a link leads to, which leads
+// nowhere, cannot be read.
 func (h Host) Snapshot() (Snapshot, error) {
 	var s Snapshot
 	var errs []error
 	read := func(name string, limit int64, parse func(path string, text []byte) error) {
 		path := filepath.Join(h.Etc, name)
-		text, err := readFile(path, limit)
+		text, err := h.Node.Read(path, limit)
 		if errors.Is(err, fs.ErrNotExist) {
 			return
 		}

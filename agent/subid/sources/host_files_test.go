@@ -87,8 +87,15 @@ func TestSnapshotFailsClosed(t *testing.T) {
 			defer e.write("kubelet/pods", "")
 			return os.RemoveAll(e.dir + "/kubelet/pods")
 		}, "kubelet's pods"},
-		"procfs": {func(_ tree, h *Host) error { h.Proc = "/nonexistent"; return nil }, "live user namespaces"},
-		"id map": {func(_ tree, h *Host) error { tree{t, h.Proc}.write("70/uid_map", "x"); return nil }, "70/uid_map: line 1"},
+		"subuid is a link to nothing": {func(e tree, _ *Host) error {
+			return errors.Join(os.Remove(e.dir+"/subuid"), os.Symlink("/mnt/later/subuid", e.dir+"/subuid"))
+		}, "subuid: is a link to what is not there"},
+		"kubelet's directory is a link to nothing": {func(e tree, _ *Host) error {
+			return errors.Join(os.RemoveAll(e.dir+"/kubelet"), os.Symlink("/mnt/later/kubelet", e.dir+"/kubelet"))
+		}, "kubelet: is a link to what is not there"},
+		"the node's root": {func(_ tree, h *Host) error { h.Node.Path = "/nonexistent"; return nil }, "passwd: open root directory /nonexistent"},
+		"procfs":          {func(_ tree, h *Host) error { h.Proc = "/nonexistent"; return nil }, "live user namespaces"},
+		"id map":          {func(_ tree, h *Host) error { tree{t, h.Proc}.write("70/uid_map", "x"); return nil }, "70/uid_map: line 1"},
 	} {
 		etc, h := newHost(t)
 		if err := tc.spoil(etc, &h); err != nil {
@@ -114,5 +121,34 @@ func TestSnapshotPassesHostProcesses(t *testing.T) {
 	}
 	if _, err := h.Snapshot(); err == nil || !strings.Contains(err.Error(), "50/uid_map") {
 		t.Errorf("a process of an unknown namespace was passed: %v", err)
+	}
+}
+
+// For an agent in a pod a link of the node's is the node's, not the image's: what it
+// leads to claims ids.
+func TestSnapshotLinked(t *testing.T) {
+	etc, h := newHost(t)
+	node := tree{t, t.TempDir()}
+	if err := os.CopyFS(node.dir+"/nix/etc", os.DirFS(etc.dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Symlink("/nix/etc", node.dir+"/etc"), os.MkdirAll(node.dir+"/var/lib", 0o755), os.Symlink("/nix/etc/kubelet", node.dir+"/var/lib/kubelet"),
+		os.Rename(node.dir+"/nix/etc/subuid", node.dir+"/nix/subuid"), os.Symlink("/nix/subuid", node.dir+"/nix/etc/subuid")); err != nil {
+		t.Fatal(err)
+	}
+	h.Node.Path, h.Etc, h.Kubelet = node.dir, "/etc", "/var/lib/kubelet"
+	s, err := h.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sources []string
+	for _, c := range s.Claims {
+		sources = append(sources, c.Source)
+	}
+	all := strings.Join(sources, "\n")
+	for _, want := range []string{"/etc/passwd line 1", "/etc/subuid line 1", `pod "0a1b" (/var/lib/kubelet/pods/0a1b/userns)`} {
+		if !strings.Contains(all, want) {
+			t.Errorf("no claim of %s in:\n%s", want, all)
+		}
 	}
 }

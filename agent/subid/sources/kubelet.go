@@ -15,7 +15,7 @@ func (h Host) kubeletPods() ([]subid.Claim, error) {
 	if h.Kubelet == "" {
 		return nil, nil
 	}
-	pods, bad, err := kubelet.Read(h.Kubelet)
+	pods, bad, err := kubelet.Read(h.Node, h.Kubelet)
 	errs := []error{err}
 	for _, b := range bad {
 		errs = append(errs, fmt.Errorf("read the range of pod %s: parse %s: %w: delete the pod", quote(b.Pod), b.Path, b.Err))
