@@ -51,7 +51,7 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	if err != nil {
 		return err
 	}
-	clock, node := tracker.BootClock(), ReadNode(boot)
+	clock, node := tracker.BootClock(), ReadNode(c.ProcRoot, boot)
 	root := openHost(c, log)
 
 	var closers []func() error
