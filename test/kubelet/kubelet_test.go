@@ -73,8 +73,8 @@ func (c *cluster) condition() {
 		}
 		for _, k := range node.Status.Conditions {
 			if k.Type == "NestedContainersReady" {
-				c.Logf("NestedContainersReady is %s, %s: %s", k.Status, k.Reason, k.Message)
 				if k.Status == corev1.ConditionTrue {
+					c.Logf("NestedContainersReady: %s: %s", k.Reason, k.Message)
 					return nil
 				}
 				return fmt.Errorf("it is %s: %s", k.Status, k.Message)
