@@ -52,7 +52,7 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	if err != nil {
 		return err
 	}
-	clock, node := tracker.BootClock(), ReadNode(boot)
+	clock, node := tracker.BootClock(), ReadNode(c.ProcRoot, boot)
 	root := openHost(c, log)
 
 	var closers []func() error
@@ -121,7 +121,8 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	} else {
 		closers = append(closers, preparer.Close)
 	}
-	plugin, err := openNRI(c, root, preparer, hierarchy, pod.tell(), log)
+	var checks *doctor.Collector // there is one before the plugin runs
+	plugin, err := openNRI(c, root, preparer, hierarchy, pod.tell(), func() { checks.Again() }, log)
 	if err != nil {
 		return err
 	}
@@ -143,7 +144,7 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	health := func() api.Health {
 		return deep.logWay(readHealth(deep.hooks(monitor), t, plugin, c.ReconcileInterval, boundary))
 	}
-	checks := doctor.NewCollector(doctor.NewNode(doctor.NodeOptions{
+	checks = doctor.NewCollector(doctor.NewNode(doctor.NodeOptions{
 		Proc: c.ProcRoot, StateDir: c.StateDir, Kubelet: c.KubeletRoot,
 		Agent: func(context.Context) (api.Health, error) { return health(), nil },
 	}))

@@ -58,7 +58,7 @@ func Look(ctx context.Context, stateDir string) (*answers.Answers, func() error,
 	}
 	closers = append(closers, monitor.Close)
 	o := tracker.Options{
-		Source: monitor, Table: newTable(boot, ReadNode(boot).Name, hierarchy, memory), Clock: clock, Log: zerolog.Nop(),
+		Source: monitor, Table: newTable(boot, ReadNode(c.ProcRoot, boot).Name, hierarchy, memory), Clock: clock, Log: zerolog.Nop(),
 		Namer: &tracker.Namer{Proc: c.ProcRoot, Log: zerolog.Nop()},
 	}
 	if known := kube.ReadLastKnown(stateDir); known != nil {
@@ -73,7 +73,7 @@ func Look(ctx context.Context, stateDir string) (*answers.Answers, func() error,
 	if err != nil {
 		return nil, nil, errors.Join(err, closeAll())
 	}
-	a := &answers.Answers{Tracker: t, Names: o.Pods, Kubelet: pods, Node: ReadNode(boot), Clock: clock, Proc: c.ProcRoot}
+	a := &answers.Answers{Tracker: t, Names: o.Pods, Kubelet: pods, Node: ReadNode(c.ProcRoot, boot), Clock: clock, Proc: c.ProcRoot}
 	if memory != nil {
 		a.History = memory
 	}

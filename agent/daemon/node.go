@@ -5,9 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/prometheus/procfs"
+	"golang.org/x/sys/unix"
 
 	"github.com/eyas-agent/eyas/collectors/cgroups"
 	"github.com/eyas-agent/eyas/collectors/identity"
@@ -24,12 +26,38 @@ func BootID(procRoot string) (string, error) {
 }
 
 // ReadNode describes this host for answers.
-func ReadNode(boot string) identity.Node {
-	name, err := os.Hostname()
+func ReadNode(procRoot, boot string) identity.Node {
+	name, err := hostname(procRoot)
+	if err != nil {
+		name, err = os.Hostname() // not root: there is no pod around us
+	}
 	if err != nil {
 		name = "node"
 	}
 	return identity.Node{ID: strings.SplitN(boot, "-", 2)[0], Name: identity.Valid(name)}
+}
+
+// hostname is that of pid 1: a pod has one of its own, also with hostPID.
+func hostname(procRoot string) (name string, err error) {
+	f, err := os.Open(filepath.Join(procRoot, "1/ns/uts"))
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // for good: the thread ends with this
+		if err = unix.Setns(int(f.Fd()), unix.CLONE_NEWUTS); err != nil {
+			return
+		}
+		var u unix.Utsname
+		if err = unix.Uname(&u); err == nil {
+			name = unix.ByteSliceToString(u.Nodename[:])
+		}
+	}()
+	<-done
+	return name, err
 }
 
 // driveProcess makes a process that executes a program: this one, which does

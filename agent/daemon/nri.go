@@ -14,12 +14,12 @@ const unifiedMount = "/sys/fs/cgroup"
 
 // openNRI makes the runtime's plugin. nil: there is to be none, or containers
 // cannot be prepared here, which is logged already.
-func openNRI(c Config, root string, p *prepare.Preparer, h *cgroups.Hierarchy, told func(nri.Outcome), log zerolog.Logger) (*nri.Plugin, error) {
+func openNRI(c Config, root string, p *prepare.Preparer, h *cgroups.Hierarchy, told func(nri.Outcome), changed func(), log zerolog.Logger) (*nri.Plugin, error) {
 	if c.NRI == "off" || p == nil {
 		return nil, nil
 	}
 	o := c.Sandboxes()
-	o.Preparer, o.Told, o.Root, o.Unified, o.Log = p, told, root, h.Mount() == unifiedMount, log.With().Str("room", "nri").Logger()
+	o.Preparer, o.Told, o.Changed, o.Root, o.Unified, o.Log = p, told, changed, root, h.Mount() == unifiedMount, log.With().Str("room", "nri").Logger()
 	return nri.New(o)
 }
 

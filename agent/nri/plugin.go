@@ -49,6 +49,7 @@ type Options struct {
 	Logs     LogChooser    // may be nil; see ChooseLogs
 	Root     string        // of the host's file system; "": /
 	Deadline time.Duration // of an answer; 0: three quarters of the time that the runtime gives
+	Changed  func()        // hears when the runtime is connected or lost, and must not block; may be nil
 	Told     func(Outcome) // hears what becomes of sandboxes, and must not block; may be nil
 	Backoff  time.Duration // first wait before connecting again; 0: 500 ms
 	Log      zerolog.Logger

@@ -90,6 +90,13 @@ func (p *Plugin) setConnected(runtime string) {
 	p.connected, p.told = true, false
 	p.mu.Unlock()
 	p.o.Log.Info().Str("runtime", runtime).Str("socket", p.o.Socket).Msg("connected to the runtime: sandboxes are prepared before they start")
+	p.changed()
+}
+
+func (p *Plugin) changed() {
+	if p.o.Changed != nil {
+		p.o.Changed()
+	}
 }
 
 // lost notes the end of a connection, or that there was none, and says so once.
@@ -100,6 +107,9 @@ func (p *Plugin) lost(ctx context.Context, err error) (was bool) {
 	say := !p.told
 	p.told = true
 	p.mu.Unlock()
+	if was {
+		p.changed()
+	}
 	if !say || ctx.Err() != nil {
 		return was
 	}

@@ -216,3 +216,15 @@ func TestDeadlineFollowsRuntime(t *testing.T) {
 		t.Errorf("deadline of %s, want 1.5 s", got)
 	}
 }
+
+// Who asks is told when the runtime is connected, so that what was checked before is
+// checked again.
+func TestChanged(t *testing.T) {
+	changed := make(chan struct{}, 10)
+	newRig(t, func(o *Options) { o.Changed = func() { changed <- struct{}{} } })
+	select {
+	case <-changed:
+	case <-time.After(patience):
+		t.Fatal("never told that it is connected")
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -74,8 +73,8 @@ func (c *cluster) condition() {
 		}
 		for _, k := range node.Status.Conditions {
 			if k.Type == "NestedContainersReady" {
-				c.Logf("NestedContainersReady is %s, %s: %s", k.Status, k.Reason, k.Message)
 				if k.Status == corev1.ConditionTrue {
+					c.Logf("NestedContainersReady: %s: %s", k.Reason, k.Message)
 					return nil
 				}
 				return fmt.Errorf("it is %s: %s", k.Status, k.Message)
@@ -187,7 +186,8 @@ func (s *sandbox) podman() {
 // process is known with its pod.
 func (s *sandbox) whois(pid string) {
 	s.Helper()
-	for _, args := range [][]string{{"--in", s.id[:12], "pid", pid}, {"pid", s.hostPID()}} {
+	host := s.hostPID()
+	for _, args := range [][]string{{"--in", s.id[:12], "pid", pid}, {"pid", host}} {
 		out, err := s.eyas(append([]string{"whois", "-o", "json"}, args...)...)
 		if err != nil {
 			s.Error(err)
@@ -210,23 +210,18 @@ func (s *sandbox) whois(pid string) {
 			s.Errorf("whois %q: the nested container is %+v", args, nested)
 		}
 	}
-	out, err := s.eyas("whois", "pid", s.hostPID())
+	out, err := s.eyas("whois", "pid", host)
 	s.Logf("eyas whois pid (%v)\n%s", err, out)
 }
 
 // hostPID is the nested container's first process, on the node.
 func (s *sandbox) hostPID() string {
 	s.Helper()
-	all := append(s.find(s.cgroup, s.nested), s.find(s.cgroup, "libpod-"+s.nested)...)
-	for _, dir := range all {
-		for _, pid := range strings.Fields(s.file(s.find(dir, "cgroup.procs")...)) {
-			if comm := s.file(filepath.Join("/proc", pid, "comm")); comm == "sleep" {
-				return pid
-			}
-		}
+	out, err := s.look("sh", "-c", `for pid in $(cat $(find "$1" -name cgroup.procs | grep "$2")); do [ $(cat /proc/$pid/comm) != sleep ] || echo $pid; done`, "sh", s.cgroup, s.nested)
+	if err != nil || len(strings.Fields(out)) != 1 {
+		s.Fatalf("who sleeps in the nested container's cgroup: %q, %v", out, err)
 	}
-	s.Fatalf("nobody sleeps in %q", all)
-	return ""
+	return out
 }
 
 // series are those of /metrics whose line has all words.
