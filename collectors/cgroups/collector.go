@@ -1,10 +1,8 @@
 package cgroups
 
 import (
-	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,7 +12,7 @@ import (
 	"github.com/eyas-agent/eyas/collectors/identity"
 )
 
-// Reader reads a cgroup; *Hierarchy is one. Safe for concurrent use.
+// Reader reads a cgroup; *Hierarchy is one.
 type Reader interface {
 	Stats(path string) (Stats, error)
 	Controllers() ([]string, error)
@@ -93,38 +91,20 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(descTime, prometheus.GaugeValue, time.Since(start).Seconds())
 }
 
-// readers is how many read cgroups at once: a thousand are some ten thousand files, and
-// nearly all of the time is the kernel's.
-const readers = 4
-
 // read reads the cgroups of places, from the one at begin on, as many as there
-// is time for, and returns how many are left. f is called for one after the other.
+// is time for, and returns how many are left.
 func (c *Collector) read(places []place, begin int, f func(*place, *Stats)) (unread int) {
-	start, n := time.Now(), min(len(places), c.o.MaxReads)
-	at := func(i int) *place { return &places[(i+begin)%len(places)] }
-	have := make([]*Stats, n)
-	var next atomic.Int64
-	var wait sync.WaitGroup
-	for range min(readers, n, runtime.GOMAXPROCS(0)) {
-		wait.Go(func() {
-			for time.Since(start) <= c.o.MaxTime {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				if s, err := c.o.Reader.Stats(at(i).path); err == nil { // else it vanished: the table will tell
-					have[i] = &s
-				}
-			}
-		})
-	}
-	wait.Wait()
-	for i, s := range have {
-		if s != nil {
-			f(at(i), s)
+	start := time.Now()
+	for i := range places {
+		if i >= c.o.MaxReads || time.Since(start) > c.o.MaxTime {
+			return len(places) - i
+		}
+		p := &places[(i+begin)%len(places)]
+		if s, err := c.o.Reader.Stats(p.path); err == nil { // else it vanished: the table will tell
+			f(p, &s)
 		}
 	}
-	return len(places) - min(int(next.Load()), n)
+	return 0
 }
 
 // Totals reads the cgroup of each live container that want takes and that has

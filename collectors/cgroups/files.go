@@ -19,29 +19,23 @@ func openDirectory(path string) (directory, error) {
 
 func (d directory) close() { _ = unix.Close(int(d)) } // nothing was written
 
-// maxFile bounds what is read of a file: io.stat has a line of some 100 bytes for each
-// device.
-const maxFile = 64 << 10
+// maxFile bounds what is read of a file.
+const maxFile = 4096
 
-// read returns a file's content. Plain system calls: os.File would try to poll each.
+// read returns a file's content. Plain system calls: os.File would try to poll
+// each. The kernel hands over a file of this size at once.
 func (d directory) read(name string) (string, error) {
 	fd, err := unix.Openat(int(d), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return "", err
 	}
 	defer unix.Close(fd)
-	var first [4096]byte
-	buf := first[:]
-	for size := 0; ; buf = append(buf, make([]byte, len(buf))...) {
-		n, err := unix.Read(fd, buf[size:])
-		if err != nil {
-			return "", err
-		}
-		// A file of a cgroup is made whole when it is read: what leaves room is all.
-		if size += n; size < len(buf) || size >= maxFile {
-			return string(buf[:size]), nil
-		}
+	var buf [maxFile]byte
+	n, err := unix.Read(fd, buf[:])
+	if err != nil {
+		return "", err
 	}
+	return string(buf[:n]), nil
 }
 
 // text is the file's content; "" when it cannot be read.
@@ -72,70 +66,17 @@ func parseValue(s string) (uint64, bool) {
 	return n, err == nil
 }
 
-// eachNumber calls f with each "key number" of flat-keyed files. What is no number is
-// left out.
-func eachNumber(s string, f func(key string, n uint64)) {
-	for part := range strings.SplitSeq(s, "\n") {
-		key, value, _ := strings.Cut(part, " ")
-		if n, err := strconv.ParseUint(value, 10, 64); err == nil {
-			f(key, n)
-		}
-	}
-}
-
-// parseCPU parses cpu.stat; nil when it has no time.
-func parseCPU(s string) *CPU {
-	var c CPU
-	found := false
-	eachNumber(s, func(key string, n uint64) {
-		switch key {
-		case "user_usec":
-			c.User, found = microseconds(n), true
-		case "system_usec":
-			c.System = microseconds(n)
-		case "nr_periods":
-			c.Periods = n
-		case "nr_throttled":
-			c.ThrottledPeriods = n
-		case "throttled_usec":
-			c.Throttled = microseconds(n)
-		}
-	})
-	if !found {
-		return nil
-	}
-	return &c
-}
-
-// parseIO adds up the devices of io.stat.
-func parseIO(s string) *IO {
-	var io IO
-	for part := range strings.FieldsSeq(s) {
-		key, value, _ := strings.Cut(part, "=")
-		n, err := strconv.ParseUint(value, 10, 64)
-		if err != nil {
-			continue
-		}
-		switch key {
-		case "rbytes":
-			io.ReadBytes += n
-		case "wbytes":
-			io.WriteBytes += n
-		case "rios":
-			io.Reads += n
-		case "wios":
-			io.Writes += n
-		}
-	}
-	return &io
-}
-
 // parseEvents parses memory.events; nil when it has no oom. What a kernel does
 // not count is 0.
 func parseEvents(s string) *MemoryEvents {
 	var e MemoryEvents
 	found := false
-	eachNumber(s, func(key string, n uint64) {
+	for line := range strings.Lines(s) {
+		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		n, err := strconv.ParseUint(value, 10, 64)
+		if err != nil {
+			continue
+		}
 		switch key {
 		case "max":
 			e.Max = n
@@ -146,7 +87,7 @@ func parseEvents(s string) *MemoryEvents {
 		case "oom_group_kill":
 			e.GroupKill = n
 		}
-	})
+	}
 	if !found {
 		return nil
 	}

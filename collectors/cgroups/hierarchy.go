@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/containerd/cgroups/v3/cgroup2"
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
@@ -111,12 +112,15 @@ func (p PIDs) Unlimited() bool { return p.Max == math.MaxUint64 }
 // PIDs reads the pids controller of a cgroup; false when the controller is not
 // enabled there, or the cgroup is gone.
 func (h *Hierarchy) PIDs(path string) (PIDs, bool) {
-	dir, err := openDirectory(filepath.Join(h.mount, path))
+	m, err := cgroup2.Load(filepath.Clean("/"+path), cgroup2.WithMountpoint(h.mount))
 	if err != nil {
 		return PIDs{}, false
 	}
-	defer dir.close()
-	current, ok1 := parseValue(dir.text("pids.current"))
-	limit, ok2 := parseValue(dir.text("pids.max"))
-	return PIDs{Current: current, Max: limit}, ok1 && ok2
+	s, err := m.StatFiltered(cgroup2.StatPids)
+	if err != nil || s.Pids == nil || (s.Pids.Limit == 0 && s.Pids.Current == 0) {
+		// The library reads a missing file as 0; a cgroup with processes in it
+		// has a current count.
+		return PIDs{}, false
+	}
+	return PIDs{Current: s.Pids.Current, Max: s.Pids.Limit}, true
 }
