@@ -29,6 +29,19 @@ const (
 	CauseServer     = DenialCause(denialsEyasDenialCauseEYAS_CAUSE_SERVER)
 )
 
+// callShift is where the number of a system call begins in the detail of DeniedCall,
+// of causes that have a detail themselves.
+const callShift = 6
+
+// Of returns the detail of a cause of an operation, without the number of the system
+// call that is beside it.
+func (c DenialCause) Of(op DenialOp, detail uint16) uint16 {
+	if op == DeniedCall && (c == CauseCapability || c == CauseUCount) {
+		return detail & (1<<callShift - 1)
+	}
+	return detail
+}
+
 // Operations.
 const (
 	DeniedFork          = DenialOp(denialsEyasDenialOpEYAS_DENIED_FORK)

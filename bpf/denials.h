@@ -56,8 +56,11 @@ enum eyas_denial_cause {
 	EYAS_CAUSE_SERVER, /* the server of a file system; target: its magic; id[] likewise */
 };
 
-/* Of EYAS_DENIED_CALL without a detail of the cause, detail is the number of the
- * system call. A refusal like it is a row already: it is counted there, and takes the place
+/* Of EYAS_DENIED_CALL the number of the system call is in detail, above what is there
+ * of the cause (a capability, a limit), or alone. */
+#define EYAS_DENIED_CALL_SHIFT 6
+
+/* A refusal like it is a row already: it is counted there, and takes the place
  * of the last one. The cgroup in who is 0: which one it was makes no difference. */
 struct eyas_denial_key {
 	struct eyas_counts_key who;

@@ -17,14 +17,14 @@ func (m *DenialMonitor) AttachSeccomp(drive Drive) {
 }
 
 // StartTrace has every refused call told, until StopTrace. It costs every system
-// call of the node. Where a program cannot be attached, Hooks says so; the error is
-// for when none can. drive is that of AttachSeccomp, and must open a file.
+// call of the node. Where a program cannot be attached, Traces says so; the error is for
+// when that is the one at the end of system calls. drive is that of AttachSeccomp, and must open a file.
 func (m *DenialMonitor) StartTrace(drive Drive) error {
 	m.trace.Attach()
 	m.seccomp.Attach()
-	if !m.trace.Attached() {
-		why := m.trace.copied()[0].reason
-		return errors.Join(fmt.Errorf("attach programs: %s", why), m.StopTrace())
+	// The others leave it to the end of system calls to take up what they say.
+	if end := m.trace.copied()[0]; end.link == nil {
+		return errors.Join(fmt.Errorf("attach %s: %s", end.name, end.reason), m.StopTrace())
 	}
 	if err := m.shared.Variables[denialsVarTracing].Set(uint8(1)); err != nil {
 		return errors.Join(fmt.Errorf("begin to trace: %w", err), m.StopTrace())

@@ -210,6 +210,8 @@ int denials_call(unsigned long long *ctx)
 	if (f.cause == EYAS_CAUSE_OTHER || f.cause == EYAS_CAUSE_ID || f.cause == EYAS_CAUSE_MODE ||
 	    f.cause == EYAS_CAUSE_SERVER || f.cause == EYAS_CAUSE_OWNER)
 		f.detail = f.syscall;
+	else
+		f.detail |= f.syscall << EYAS_DENIED_CALL_SHIFT;
 	tell(&f, EYAS_DENIALS_CALL, EYAS_DENIED_CALL, error, third);
 out:
 	bpf_map_delete_elem(&failures, &id);

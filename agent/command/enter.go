@@ -144,6 +144,9 @@ func (e *enterer) enter(ctx context.Context, chain string, o enter.Options) erro
 	for _, n := range p.Notes {
 		fmt.Fprintf(e.env.Stderr, "eyas: %s\n", Escape(n))
 	}
+	if e.run && enter.TypesBack("/proc") && p.UserNamespaced() {
+		fmt.Fprintln(e.env.Stderr, "eyas: on this kernel what runs in there can type into this terminal (dev.tty.legacy_tiocsti): if it may be hostile, enter by setsid -w, with </dev/null 2>&1 | cat -v")
+	}
 	if e.run {
 		return target.Exec(e.env.Getenv("TERM"))
 	}

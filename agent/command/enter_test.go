@@ -57,7 +57,7 @@ func boxed(name string) *agent {
 
 const script = `(
 cd /proc/42 || exit 1
-[ "$(sed 's/.*) //' stat | cut -d ' ' -f 20)" = 12345 ] || { echo 'pid 42 has ended, or is another process by now: run eyas enter again' >&2; exit 1; }
+[ "$(tr '\n' ' ' <stat | LC_ALL=C sed 's/.*) //' | cut -d ' ' -f 20)" = 12345 ] || { echo 'pid 42 has ended, or is another process by now: run eyas enter again' >&2; exit 1; }
 nsenter=$(command -v nsenter) || { echo 'there is no nsenter here: install util-linux' >&2; exit 127; }
 echo 0 > "$(printf '/sys/fs/cgroup/pod/it\047s \033[2J/cgroup.procs')" || exit 1
 exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM="${TERM-}" "$nsenter" --user=ns/user --mount=ns/mnt --pid=ns/pid --net=ns/net --ipc=ns/ipc --uts=ns/uts --cgroup=ns/cgroup --time=ns/time --root=root --wd=root --setgid=0 --setuid=0 -- ls '$HOME'

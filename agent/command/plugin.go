@@ -117,7 +117,7 @@ func (p *plugin) run(c *cobra.Command, a []string) error {
 	if c.Name() == "explain" && len(a) == 1 && a[0] == "-" {
 		streams.In = p.env.Stdin
 	}
-	if f := c.Flags().Lookup("follow"); f != nil && f.Value.String() == "true" {
+	if lasts(c) {
 		in, held := io.Pipe()
 		defer held.Close() // with that it ends there, too
 		argv, streams.In = append([]string{"--" + attendFlag}, argv...), in
@@ -233,4 +233,10 @@ func (p *plugin) complete(c *cobra.Command, a []string, _ string) ([]string, cob
 		names = append(names, "node\tthe node itself, with --node")
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// lasts reports whether a command goes on until its caller ends it.
+func lasts(c *cobra.Command) bool {
+	follow, trace := c.Flags().Lookup("follow"), c.Flags().Lookup("trace")
+	return follow != nil && follow.Value.String() == "true" || trace != nil && trace.Changed
 }

@@ -51,6 +51,11 @@ func (t *Target) cgroups(pfs procfs.FS, p procfs.Proc) error {
 				return fmt.Errorf("%w: what you start there stops at once: unpause the container, or enter with --no-cgroup", ErrFrozen)
 			}
 		}
+		if slices.Contains(g.Controllers, "freezer") {
+			if state, err := os.ReadFile(t.onNode(filepath.Join(dir, "freezer.state"))); err == nil && strings.TrimSpace(string(state)) != "THAWED" {
+				return fmt.Errorf("%w: what you start there stops at once: unpause the container, or enter with --no-cgroup", ErrFrozen)
+			}
+		}
 		t.Plan.Cgroups = append(t.Plan.Cgroups, dir)
 	}
 	return nil

@@ -48,6 +48,13 @@ func (t *Target) Exec(term string) error {
 	return nil
 }
 
+// TypesBack reports whether a program can type into the terminal that it was started from
+// (TIOCSTI), which then comes after it: since Linux 6.2 a sysctl may forbid it.
+func TypesBack(proc string) bool {
+	b, err := os.ReadFile(filepath.Join(proc, "sys/dev/tty/legacy_tiocsti"))
+	return err != nil || strings.TrimSpace(string(b)) != "0"
+}
+
 const firstOther = 3 // the first descriptor that is neither input nor output
 
 // join puts this program into a cgroup.

@@ -39,6 +39,10 @@ func (p *Plan) call(command []string) {
 	p.Env = []string{"PATH=" + path, "HOME=" + home}
 }
 
+// printsStart prints the start time of the process whose stat is here, in ticks
+// (proc_pid_stat(5)). Its name, which comes before, may hold any bytes.
+const printsStart = `tr '\n' ' ' <stat | LC_ALL=C sed 's/.*) //' | cut -d ' ' -f 20`
+
 // Script is the plan for sh, to be pasted into a shell or given to sh -c: a
 // subshell, so that the caller's own cgroup and directory stay as they are. In
 // it echo, which shells have built in, moves the subshell itself (0).
@@ -47,7 +51,7 @@ func (p Plan) Script() string {
 	line := func(format string, a ...any) { fmt.Fprintf(&b, format+"\n", a...) }
 	line("(")
 	line("cd /proc/%d || exit 1", p.PID)
-	line(`[ "$(sed 's/.*) //' stat | cut -d ' ' -f 20)" = %d ] || { echo 'pid %d has ended, or is another process by now: run eyas enter again' >&2; exit 1; }`, p.StartTicks, p.PID)
+	line(`[ "$(%s)" = %d ] || { echo 'pid %d has ended, or is another process by now: run eyas enter again' >&2; exit 1; }`, printsStart, p.StartTicks, p.PID)
 	line(`nsenter=$(command -v %s) || { echo 'there is no nsenter here: install util-linux' >&2; exit 127; }`, tool)
 	for _, dir := range p.Cgroups {
 		line("echo 0 > %s || exit 1", Quote(dir+"/cgroup.procs"))

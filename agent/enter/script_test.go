@@ -57,7 +57,7 @@ func TestScript(t *testing.T) {
 	target := startOf(t)
 	p.StartTicks = target
 	missing := t.TempDir()
-	for _, tool := range []string{"sed", "cut"} {
+	for _, tool := range []string{"tr", "sed", "cut"} {
 		path, err := exec.LookPath(tool)
 		if err != nil {
 			t.Fatal(err)

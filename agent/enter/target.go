@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/prometheus/procfs"
@@ -209,3 +210,6 @@ func (t *Target) user(p procfs.Proc, want *User) error {
 	}
 	return nil
 }
+
+// UserNamespaced reports whether the container has a user namespace of its own.
+func (p Plan) UserNamespaced() bool { return slices.Contains(p.Namespaces, "user") }

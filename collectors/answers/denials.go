@@ -39,9 +39,14 @@ func (a *Answers) TraceDenials(ctx context.Context, began func(missing map[strin
 	if a.Refusals == nil {
 		return fmt.Errorf("%w: it takes a running agent", ErrNoDenials)
 	}
-	ctx, cancel := context.WithTimeout(ctx, MaxTrace)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := a.Refusals.Trace(ctx, began); err != nil {
+	err := a.Refusals.Trace(ctx, func(missing map[string]string) error {
+		// As long as may be asked for, and what it takes to ask for the last time.
+		time.AfterFunc(MaxTrace+time.Minute, cancel)
+		return began(missing)
+	})
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoDenials, err)
 	}
 	return nil

@@ -148,6 +148,8 @@ func (c *Collector) Run(ctx context.Context) error {
 }
 
 func (c *Collector) attach() {
+	c.traces.mu.Lock()
+	defer c.traces.mu.Unlock()
 	if c.o.Seccomp {
 		c.o.Source.AttachSeccomp(DriveFiltered)
 	}

@@ -19,9 +19,9 @@ func record(x *identity.Container, k bpf.DenialKey, now time.Time) *identity.Den
 	}
 	switch k.Cause {
 	case bpf.CauseCapability:
-		r.Capability = capabilityText(k.Detail)
+		r.Capability = capabilityText(k.Cause.Of(k.Op, k.Detail))
 	case bpf.CauseUCount:
-		r.Limit = limitText(k.Detail)
+		r.Limit = limitText(k.Cause.Of(k.Op, k.Detail))
 	}
 	return r
 }

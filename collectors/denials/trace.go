@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -13,15 +14,11 @@ import (
 // traces are those who have every refused call told. The first one begins it and
 // the last one ends it.
 type traces struct {
-	mu sync.Mutex
-	n  int
+	mu sync.Mutex // held while programs are attached and detached
+	n  atomic.Int32
 }
 
-func (t *traces) on() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.n > 0
-}
+func (t *traces) on() bool { return t.n.Load() > 0 }
 
 // Trace has every refused call of nested processes told, whatever it is, until ctx
 // ends. That costs every system call of the node. began hears when it is on, and why
@@ -45,21 +42,20 @@ func (c *Collector) Trace(ctx context.Context, began func(missing map[string]str
 func (c *Collector) startTrace() error {
 	c.traces.mu.Lock()
 	defer c.traces.mu.Unlock()
-	if c.traces.n == 0 {
+	if c.traces.n.Load() == 0 {
 		if err := c.o.Source.StartTrace(DriveFiltered); err != nil {
 			return fmt.Errorf("trace refused calls: %w", err)
 		}
 		c.o.Log.Info().Msg("every refused call of nested processes is traced")
 	}
-	c.traces.n++
+	c.traces.n.Add(1)
 	return nil
 }
 
 func (c *Collector) stopTrace() {
 	c.traces.mu.Lock()
 	defer c.traces.mu.Unlock()
-	c.traces.n--
-	if c.traces.n > 0 {
+	if c.traces.n.Add(-1) > 0 {
 		return
 	}
 	if err := c.o.Source.StopTrace(); err != nil {

@@ -9,6 +9,9 @@ package vfs
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -56,12 +59,25 @@ func (b Bytes) since(o Bytes) Bytes {
 	return Bytes{more(b.Read, o.Read), more(b.Written, o.Written), more(b.DiskRead, o.DiskRead), more(b.DiskWritten, o.DiskWritten)}
 }
 
+// covers reports whether it is at least as much as o.
+func (b Bytes) covers(o Bytes) bool {
+	return b.Read >= o.Read && b.Written >= o.Written && b.DiskRead >= o.DiskRead && b.DiskWritten >= o.DiskWritten
+}
+
 // settled is how long after its start a container's root is what it stays: a runtime
 // changes it before it executes the program.
 const settled = 30 * time.Second
 
-// maxProcesses are looked at in one look; the rest waits for none.
-const maxProcesses = 20000
+// rest is how many times as long as a look takes there is none.
+const rest = 20
+
+// process is one that was looked at.
+type process struct {
+	container string
+	around    []string // containers around it, the innermost first
+	live      bool     // the table has it
+	now       Bytes
+}
 
 // Collector is a prometheus.Collector; safe for concurrent use.
 type Collector struct {
@@ -70,10 +86,8 @@ type Collector struct {
 	mu     sync.Mutex
 	roots  map[string]bool // Run's own: whether a container's root is a plain directory, of those that are settled
 	totals map[string]Bytes
-	last   map[identity.ProcessKey]Bytes
+	last   map[identity.ProcessKey]process // Run's own
 	nested *fold.Series[Bytes]
-	read   func(proc string, pid int) (Bytes, error)
-	mounts func(proc string, pid int) (string, error)
 }
 
 // New returns a Collector; Run looks.
@@ -85,61 +99,104 @@ func New(o Options) *Collector {
 		o.Proc = "/proc"
 	}
 	return &Collector{
-		o: o, begun: uint64(time.Since(o.Clock.Boot)), roots: map[string]bool{}, totals: map[string]Bytes{}, last: map[identity.ProcessKey]Bytes{},
-		nested: fold.New(o.MaxNested, (*Bytes).add), read: readIO, mounts: evidence.ReadMountinfo,
+		o: o, begun: sinceBoot(o.Clock, time.Now()), roots: map[string]bool{}, totals: map[string]Bytes{}, last: map[identity.ProcessKey]process{},
+		nested: fold.New(o.MaxNested, (*Bytes).add),
 	}
 }
+
+// sinceBoot is in ns.
+func sinceBoot(c identity.Clock, at time.Time) uint64 { return uint64(max(0, at.Sub(c.Boot))) }
 
 // Run looks at the processes of such containers, until ctx ends.
 func (c *Collector) Run(ctx context.Context) error {
-	tick := time.NewTicker(c.o.Every)
-	defer tick.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		c.look(time.Now())
 		select {
-		case <-tick.C:
+		case <-timer.C:
 		case <-ctx.Done():
 			return nil
 		}
+		began := time.Now()
+		c.look(began)
+		timer.Reset(max(c.o.Every, rest*time.Since(began)))
 	}
 }
 
-// member is a process to look at.
-type member struct {
-	key       identity.ProcessKey
-	container string
-}
-
+// look adds up what processes did since the last look. To the kernel a process did what
+// its children did that it has waited for: with a child that ends, what it did goes to
+// whoever waits, and is not to be counted again.
 func (c *Collector) look(now time.Time) {
-	members := c.members(c.plain(now))
+	next := c.read(c.members(c.plain(now)))
+	grown := map[identity.ProcessKey]Bytes{}
+	sum := map[string]Bytes{}
+	for key, p := range next {
+		before, known := c.last[key]
+		if !known && key.Start < c.begun {
+			before.now = p.now
+		}
+		grown[key] = p.now.since(before.now)
+		total := sum[p.container]
+		total.add(grown[key])
+		sum[p.container] = total
+	}
+	for key, gone := range c.last {
+		if _, lives := next[key]; !lives {
+			inherit(gone, next, grown, sum)
+		}
+	}
+	c.last = next
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	last := make(map[identity.ProcessKey]Bytes, len(members))
-	for _, m := range members {
-		b, err := c.read(c.o.Proc, int(m.key.PID))
-		if err != nil {
-			continue // it ended meanwhile, or may not be looked at
+	for id, n := range sum {
+		total := c.totals[id]
+		total.add(n)
+		c.totals[id] = total
+	}
+	c.o.Table.View(func(t *identity.Table, _ map[string]int) { c.fold(t) })
+}
+
+// inherit takes what a process had done off what somebody did since, of its container or
+// of one around it, who did at least as much: it was the child, or further down, of
+// whoever that is. If there is none, nobody has waited for it.
+func inherit(gone process, next map[identity.ProcessKey]process, grown map[identity.ProcessKey]Bytes, sum map[string]Bytes) {
+	for _, id := range append([]string{gone.container}, gone.around...) {
+		for key, p := range next {
+			if p.container != id || !grown[key].covers(gone.now) {
+				continue
+			}
+			// What was not counted of it is not counted with the heir either.
+			grown[key] = grown[key].since(gone.now)
+			sum[id] = sum[id].since(gone.now)
+			return
 		}
-		if !evidence.SameProcess(c.o.Proc, int(m.key.PID), m.key.Start) {
+	}
+}
+
+// read asks the kernel what processes did. One that cannot be asked this time has done
+// nothing since.
+func (c *Collector) read(members map[identity.ProcessKey]process) map[identity.ProcessKey]process {
+	for key, p := range members {
+		b, err := readIO(c.o.Proc, int(key.PID))
+		last, known := c.last[key]
+		switch {
+		case err == nil && evidence.SameProcess(c.o.Proc, int(key.PID), key.Start):
+			p.now = b
+		case known && p.live:
+			p.now = last.now
+		default:
+			delete(members, key)
 			continue
 		}
-		last[m.key] = b
-		before, known := c.last[m.key]
-		if !known && m.key.Start < c.begun {
-			before = b
-		}
-		sum := c.totals[m.container]
-		sum.add(b.since(before))
-		c.totals[m.container] = sum
+		members[key] = p
 	}
-	c.last = last
-	c.o.Table.View(func(t *identity.Table, _ map[string]int) { c.fold(t) })
+	return members
 }
 
 // plain returns the containers whose root is a plain directory.
 func (c *Collector) plain(now time.Time) map[string]bool {
 	jobs, all, alive := map[string]identity.ProcessKey{}, map[string]bool{}, map[string]bool{}
-	young := uint64(now.Sub(c.o.Clock.Boot) - settled)
+	young := sinceBoot(c.o.Clock, now.Add(-settled))
 	fresh := map[string]bool{}
 	c.o.Table.View(func(t *identity.Table, _ map[string]int) {
 		for _, x := range t.Containers() {
@@ -160,12 +217,20 @@ func (c *Collector) plain(now time.Time) map[string]bool {
 			delete(c.roots, id)
 		}
 	}
+	if len(jobs) == 0 {
+		return all
+	}
+	// Until a runtime has changed it, a root is that of the node, which may be a
+	// directory itself (a subvolume).
+	text, _ := evidence.ReadMountinfo(c.o.Proc, 1)
+	node, _ := evidence.PlainRoot(strings.NewReader(text))
 	for id, init := range jobs {
-		text, err := c.mounts(c.o.Proc, int(init.PID))
+		text, err := evidence.ReadMountinfo(c.o.Proc, int(init.PID))
 		if err != nil || !evidence.SameProcess(c.o.Proc, int(init.PID), init.Start) {
 			continue
 		}
-		plain := evidence.PlainRoot(strings.NewReader(text))
+		root, plain := evidence.PlainRoot(strings.NewReader(text))
+		plain = plain && root != node
 		if !fresh[id] {
 			c.roots[id] = plain
 		}
@@ -176,16 +241,28 @@ func (c *Collector) plain(now time.Time) map[string]bool {
 	return all
 }
 
-// members are the processes of containers.
-func (c *Collector) members(of map[string]bool) (all []member) {
+// members are the processes of containers, and those of the last look that have ended
+// since and that nobody has waited for.
+func (c *Collector) members(of map[string]bool) map[identity.ProcessKey]process {
+	all := map[identity.ProcessKey]process{}
 	if len(of) == 0 {
-		return nil
+		return all
 	}
 	c.o.Table.View(func(t *identity.Table, _ map[string]int) {
-		for _, p := range t.Processes() {
-			if p.Container != nil && of[p.Container.ID] && len(all) < maxProcesses {
-				all = append(all, member{p.Key, p.Container.ID})
+		for key, p := range c.last {
+			if _, err := os.Stat(filepath.Join(c.o.Proc, strconv.Itoa(int(key.PID)))); err == nil && of[p.container] {
+				all[key] = process{around: p.around, container: p.container}
 			}
+		}
+		for _, p := range t.Processes() {
+			if p.Container == nil || !of[p.Container.ID] {
+				continue
+			}
+			var around []string
+			for x := p.Container.Parent; x != nil; x = x.Parent {
+				around = append(around, x.ID)
+			}
+			all[p.Key] = process{around: around, container: p.Container.ID, live: true}
 		}
 	})
 	return all

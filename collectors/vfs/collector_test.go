@@ -75,7 +75,17 @@ func (n *node) io(pid uint32, b int) {
 }
 
 func (n *node) die(pid uint32) {
+	n.end(pid)
+	n.reap(pid)
+}
+
+// end has a process exit, and reap have somebody wait for it.
+func (n *node) end(pid uint32) {
 	n.table.Apply(&bpf.Exit{Time: uint64(time.Since(n.boot)), Start: n.table.Process(identity.HostPID(pid)).Key.Start, PID: pid})
+}
+
+func (n *node) reap(pid uint32) {
+	n.t.Helper()
 	if err := os.RemoveAll(filepath.Join(n.proc, fmt.Sprint(pid))); err != nil {
 		n.t.Fatal(err)
 	}
@@ -184,6 +194,61 @@ func TestRootSettles(t *testing.T) {
 	c.look(time.Now().Add(2 * settled))
 	if got := read(t, c); got != "=5" {
 		t.Errorf("of another process: %s", got)
+	}
+	n.write(1, "mountinfo", plainRoot) // the node's own, on a subvolume
+	n.put(11, -time.Second, plainRoot, 11)
+	n.io(11, 7)
+	c.look(time.Now())
+	if got := read(t, c); got != "=5" {
+		t.Errorf("on the node's root: %s", got)
+	}
+}
+
+// What a process did is not counted again with whoever waits for it, in its container or
+// around it.
+func TestInherited(t *testing.T) {
+	n := newNode(t)
+	outer := n.put(10, time.Minute, plainRoot, 10) // an engine
+	inner := n.put(20, -time.Second, plainRoot, 10, 20)
+	n.put(21, -time.Second, plainRoot, 10, 20) // a shell's child
+	c := n.collector(0)
+	look := func() { c.look(time.Now()) }
+	n.io(21, 1000)
+	look()
+	want := func(what string, o, i string) {
+		t.Helper()
+		got := read(t, c)
+		if got != "="+o+" "+inner+"="+i && got != inner+"="+i+" ="+o {
+			t.Errorf("%s: %s, want %s and %s", what, got, o, i)
+		}
+	}
+	want("while it lives", "0", "1000")
+	n.end(21) // and nobody has waited yet
+	look()
+	look()
+	want("a zombie", "0", "1000")
+	n.reap(21)
+	n.io(20, 1500) // what it did since the last look, too
+	look()
+	want("with its parent", "0", "1500")
+	n.put(22, -time.Second, plainRoot, 10, 20)
+	n.io(22, 50)
+	look()
+	n.end(22)
+	n.reap(22)
+	look()
+	n.io(20, 1530)
+	look()
+	want("nobody waited", "0", "1580")
+	n.end(20)
+	n.reap(20)
+	n.io(10, 1600) // the engine waits for the container's first process
+	look()
+	if got := read(t, c); got != "=70" {
+		t.Errorf("the engine: %s, want what it did itself", got)
+	}
+	if c.totals[outer].Read != 70 || len(c.last) != 1 {
+		t.Errorf("%v, %v", c.totals, c.last)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 var (
 	descBytes = prometheus.NewDesc("eyas_vfs_bytes_total",
 		"Bytes that processes of a container whose root is a plain directory, as vfs storage makes it, read and wrote, by way: read, write (by calls, of any file, pipe "+
-			"or socket), disk_read, disk_write (of storage). From /proc/PID/io every few seconds: what a process did after the last look, and one that came and went between two, is missing.",
+			"or socket), disk_read, disk_write (of storage). From /proc/PID/io every few seconds. What a process did counts with whoever waited for it when it has ended; if nobody of its container did, what it did after the last look is missing.",
 		[]string{"namespace", "pod", "container", "nested", "level", "way"}, nil)
 	descFolded = prometheus.NewDesc("eyas_vfs_nested_folded",
 		"Nested containers without vfs series of their own, added up as nested=\"_other\".",

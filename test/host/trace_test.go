@@ -26,6 +26,7 @@ var traceCases = []struct{ command, prints, want, poor, says string }{
 	{"unshare --user --mount sleep 1000 & p=$!; while [ $(readlink /proc/$p/ns/mnt) = $(readlink /proc/self/ns/mnt) ]; do :; done; echo 0 100 10 >/proc/$p/uid_map; echo 0 100 10 >/proc/$p/gid_map; " +
 		"nsenter --user --mount -t $p busybox mount -t tmpfs tmpfs /mnt; touch /proc/$p/root/mnt/x; kill $p", "Value too large", "call EOVERFLOW id_unmapped openat", "call EOVERFLOW id_unmapped openat", "not mapped in the user namespace that the file system is of"},
 	{"busybox swapoff /mnt", "Operation not permitted", "call EPERM capability CAP_SYS_ADMIN swapoff", "call EPERM other swapoff", "swapoff refused"},
+	{"busybox swapon /mnt", "Operation not permitted", "call EPERM capability CAP_SYS_ADMIN swapon", "call EPERM other swapon", "swapon refused"}, // for want of the same
 	{asUser + "cat fuse/d/x", "Permission denied", "call EACCES file_server openat", "call EACCES other openat", "allow_other"},
 	{"./storm filtered busybox mkdir d", "Operation not permitted", "call EPERM seccomp mkdir", "call EPERM other mkdir", "answers mkdir with EPERM"},
 	{"./storm filtered busybox sync", "", "call ENOSYS seccomp sync", "", "older call"},

@@ -123,16 +123,17 @@ func RootLayers(mountinfo io.Reader) (n int, overlay bool) {
 	return n, overlay
 }
 
-// PlainRoot reports whether the root is a directory of a file system, and not the
-// whole of one: what engines bind there that have no layers (vfs storage, bundles).
-func PlainRoot(mountinfo io.Reader) (plain bool) {
+// PlainRoot says what is mounted on the root (device and directory, only to compare), and
+// whether that is a directory of a file system, and not the whole of one: what engines
+// bind there that have no layers (vfs storage, bundles).
+func PlainRoot(mountinfo io.Reader) (root string, plain bool) {
 	eachMount(mountinfo, func(m mount) bool {
 		if m.point == "/" {
-			plain = m.root != "/"
+			root, plain = m.device+" "+m.root, m.root != "/"
 		}
 		return true
 	})
-	return plain
+	return root, plain
 }
 
 // lowerLayers counts the directories of lowerdir=a:b::c and of lowerdir+=a, as

@@ -71,20 +71,23 @@ func (s *Source) take(f *follow, id fileID) bool {
 	if by := s.readers[id]; by != nil && by != f {
 		return false
 	}
-	if f.begun && f.tail.id != id && s.readers[f.tail.id] == f {
-		delete(s.readers, f.tail.id)
-	}
-	s.readers[id] = f
+	s.letGo(f)
+	s.readers[id], f.took = f, id
 	return true
+}
+
+// letGo forgets which file one reads. The lock is held.
+func (s *Source) letGo(f *follow) {
+	if s.readers[f.took] == f {
+		delete(s.readers, f.took)
+	}
 }
 
 // leave lets others read a file.
 func (s *Source) leave(f *follow) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.readers[f.tail.id] == f {
-		delete(s.readers, f.tail.id)
-	}
+	s.letGo(f)
 }
 
 // revive has a container that was forgotten be told of again.
