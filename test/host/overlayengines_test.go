@@ -1,0 +1,87 @@
+//go:build host
+
+package host
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// engineWork is for the shell of an image of busybox: all it does between the two lines
+// that it reads it does itself.
+const engineWork = `mkfifo /go; echo ready; read x </go
+i=0; while [ $i -lt 1000 ]; do echo 0123456789; i=$((i+1)); done >/out
+while read l; do :; done </out
+echo more >>/etc/group
+echo done; read x </go`
+
+// engineDid is what that is on an overlay. The shell reads a line byte by byte, and the
+// image's /etc/group has 10 bytes.
+var engineDid = map[string]float64{
+	"write_bytes_total write 1": 11000 + 5, "operations_total write 1": 1001, "write_seconds 1": 1001,
+	"read_bytes_total read 1": 11000, "operations_total read 1": 11001, "read_seconds 1": 11001,
+	"operations_total open 1": 3, "operations_total create 1": 1,
+	"copy_ups_total data 1": 1, "copy_up_bytes_total 1": 10,
+}
+
+// TestOverlayOfEngines holds what is counted of containers of a rootless podman and a
+// rootless buildah, on overlays that they mounted, against what was done in them.
+func TestOverlayOfEngines(t *testing.T) {
+	a := startAgent(t, "", "--reconcile-interval", "1s")
+	needTrampolines(t, a)
+	l := newLab(t)
+	t.Cleanup(l.sweep)
+	engine := func(name string) []string {
+		args := l.engine(name, tenant)
+		args[slices.Index(args, "vfs")] = "overlay"
+		args[2] += "-overlay" // a store of its own
+		return append(args, "--runtime", runtime())
+	}
+	podman := engine("podman")
+	l.run(tenant, append(slices.Clip(podman), "load", "--quiet", "--input", l.image)...)
+	l.run(tenant, append(slices.Clip(podman), "system", "migrate")...)
+	buildah := engine("buildah")[:7]
+	working := l.run(tenant, append(slices.Clip(buildah), "from", "--pull-never", imageName)...)
+	for name, args := range map[string][]string{
+		"podman":  append(slices.Clip(podman), "run", "--rm", "--network", "none", imageName),
+		"buildah": append(slices.Clip(buildah), "run", "--isolation", "rootless", "--runtime", runtime(), working),
+	} {
+		t.Run(name, func(t *testing.T) {
+			l.t, a.t = t, t
+			lines, wait := l.start(tenant, append(args, "sh", "-c", engineWork)...)
+			for lines() != "ready\n" {
+			}
+			pid := l.find("the container's shell", func(args string) bool {
+				shell, script, _ := strings.Cut(args, " -c ")
+				return (shell == "sh" || shell == "/bin/sh") && strings.HasPrefix(script, "mkfifo /go;")
+			})
+			id := a.container(pid)
+			before := overlayNumbers(a.families(), id)
+			start := fmt.Sprintf("/proc/%d/root/go", pid)
+			l.release(start)
+			for lines() != "done\n" {
+			}
+			got := grown(before, overlayNumbers(a.families(), id))
+			// Directories are copied up if nobody has yet; with what they take.
+			delete(got, "copy_ups_total other 1")
+			delete(got, "copy_up_seconds 1")
+			if d := cmp.Diff(maps.Clone(engineDid), got); d != "" {
+				t.Errorf("%s (-want +got):\n%s", name, d)
+			}
+			if text, err := os.ReadFile(filepath.Join(filepath.Dir(start), "etc/group")); err != nil || string(text) != "root:x:0:\nmore\n" {
+				t.Errorf("/etc/group: %q, %v", text, err)
+			}
+			l.release(start)
+			wait()
+		})
+	}
+	l.t, a.t = t, t
+	checkNoneSkipped(t, a)
+}
