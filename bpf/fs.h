@@ -14,12 +14,19 @@ enum { BPF_LOCAL_STORAGE_GET_F_CREATE = 1 };
 #define S_IFREG 0100000
 /* include/linux/errno.h: an asynchronous read or write goes on by itself */
 #define EIOCBQUEUED 529
+/* include/linux/fs.h */
+#define FMODE_BACKING (1 << 24)
+/* include/linux/mm_types.h: errors, and that it is tried again */
+#define VM_FAULT_NONE 0x0c73
+/* include/uapi/linux/magic.h */
+#define OVERLAYFS_SUPER_MAGIC 0x794c7630
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct super_block {
 	unsigned int s_dev; /* as in mountinfo: major << 20 | minor */
 	int s_stack_depth;
+	unsigned long s_magic;
 };
 
 struct inode {
@@ -32,8 +39,28 @@ struct dentry {
 	struct super_block *d_sb;
 };
 
+struct path {
+	struct dentry *dentry;
+};
+
 struct file {
 	struct inode *f_inode;
+	unsigned int f_mode;
+	struct path f_path;
+};
+
+/* What an overlay has mapped in its stead. Before 6.8 f_path of the file is that of the
+ * overlay. */
+struct backing_file {
+	struct path user_path;
+};
+
+struct vm_area_struct {
+	struct file *vm_file;
+};
+
+struct vm_fault {
+	struct vm_area_struct *vma;
 };
 
 struct kiocb {

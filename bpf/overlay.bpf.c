@@ -8,8 +8,8 @@
  * functions of overlay.ko. I/O on other file systems does not pass here and
  * costs nothing. Host processes are filtered out first.
  *
- * What is not covered: what a mapping reads and writes (the kernel maps the real
- * file), the bytes of asynchronous I/O, and calls that failed.
+ * What is not covered: the bytes that a mapping reads and writes (the kernel maps the
+ * real file; its faults are counted), the bytes of asynchronous I/O, and calls that failed.
  */
 #include "kernel.h"
 #include "fs.h"
@@ -98,15 +98,15 @@ static __always_inline struct task_struct *caller(__u32 program)
 	return nested(task) ? task : NULL;
 }
 
-static __noinline struct eyas_overlay *row_at(struct task_struct *task, struct super_block *sb,
-					      __u32 depth, __u32 program)
+static __noinline struct eyas_overlay *row_by(struct task_struct *task, __u32 dev, __u32 depth,
+					      __u32 program)
 {
 	struct eyas_overlay_key key = {};
 	struct eyas_overlay *row;
 	static const struct eyas_overlay zero;
 
 	key_of(task, &key.who);
-	key.dev = sb->s_dev;
+	key.dev = dev;
 	key.depth = depth;
 	row = bpf_map_lookup_elem(&overlays, &key);
 	if (row)
@@ -116,6 +116,12 @@ static __noinline struct eyas_overlay *row_at(struct task_struct *task, struct s
 	if (!row && program < EYAS_OVERLAY_PROGRAMS)
 		ADD(lost[program], 1);
 	return row;
+}
+
+static __always_inline struct eyas_overlay *row_at(struct task_struct *task, struct super_block *sb,
+						   __u32 depth, __u32 program)
+{
+	return row_by(task, sb->s_dev, depth, program);
 }
 
 static __always_inline struct eyas_overlay *row_of(struct task_struct *task, struct super_block *sb,
@@ -340,6 +346,39 @@ int overlay_mmap(unsigned long long *ctx)
 	struct file *file = (void *)ctx[0];
 
 	COUNT(EYAS_OVERLAY_MMAP, file->f_inode->i_sb, mmaps);
+}
+
+/* A page of a mapping that was not there. Which overlay it is, the mapped file tells,
+ * which is one of the layer. File systems without pages of their own (tmpfs) do not get
+ * here. */
+SEC("fexit/filemap_fault")
+int overlay_fault(unsigned long long *ctx)
+{
+	struct vm_fault *vmf = (void *)ctx[0];
+	struct task_struct *task = caller(EYAS_OVERLAY_FAULT);
+	struct backing_file *backing;
+	struct super_block *sb;
+	struct eyas_overlay *row;
+	struct dentry *dentry;
+	struct file *file;
+
+	if (!task || (__u32)result(ctx) & VM_FAULT_NONE)
+		return 0;
+	file = BPF_CORE_READ(vmf, vma, vm_file);
+	backing = (void *)file;
+	if (bpf_core_field_exists(backing->user_path) &&
+	    BPF_CORE_READ(file, f_mode) & FMODE_BACKING)
+		dentry = BPF_CORE_READ(backing, user_path.dentry);
+	else
+		dentry = BPF_CORE_READ(file, f_path.dentry);
+	sb = BPF_CORE_READ(dentry, d_sb);
+	if (BPF_CORE_READ(sb, s_magic) != OVERLAYFS_SUPER_MAGIC)
+		return 0;
+	row = row_by(task, BPF_CORE_READ(sb, s_dev), BPF_CORE_READ(sb, s_stack_depth),
+		     EYAS_OVERLAY_FAULT);
+	if (row)
+		ADD(row->faults, 1);
+	return 0;
 }
 
 SEC("fexit/ovl_create_object")

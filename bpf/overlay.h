@@ -40,6 +40,7 @@ struct eyas_overlay {
 	__u64 copy_range_bytes;
 	__u64 opens;
 	__u64 mmaps;
+	__u64 faults; /* pages of mappings that the file system was asked for */
 	__u64 creates; /* files, directories, links */
 	__u64 removes; /* likewise */
 	__u64 whiteouts; /* left by removes */
@@ -62,6 +63,7 @@ enum eyas_overlay_program {
 	EYAS_OVERLAY_COPY_RANGE,
 	EYAS_OVERLAY_OPEN,
 	EYAS_OVERLAY_MMAP,
+	EYAS_OVERLAY_FAULT,
 	EYAS_OVERLAY_CREATE,
 	EYAS_OVERLAY_REMOVE,
 	EYAS_OVERLAY_REMOVE_START,

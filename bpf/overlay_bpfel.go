@@ -33,6 +33,7 @@ type overlayEyasOverlay struct {
 	CopyRangeBytes   uint64
 	Opens            uint64
 	Mmaps            uint64
+	Faults           uint64
 	Creates          uint64
 	Removes          uint64
 	Whiteouts        uint64
@@ -72,22 +73,23 @@ const (
 	overlayEyasOverlayProgramEYAS_OVERLAY_COPY_RANGE       overlayEyasOverlayProgram = 6
 	overlayEyasOverlayProgramEYAS_OVERLAY_OPEN             overlayEyasOverlayProgram = 7
 	overlayEyasOverlayProgramEYAS_OVERLAY_MMAP             overlayEyasOverlayProgram = 8
-	overlayEyasOverlayProgramEYAS_OVERLAY_CREATE           overlayEyasOverlayProgram = 9
-	overlayEyasOverlayProgramEYAS_OVERLAY_REMOVE           overlayEyasOverlayProgram = 10
-	overlayEyasOverlayProgramEYAS_OVERLAY_REMOVE_START     overlayEyasOverlayProgram = 11
-	overlayEyasOverlayProgramEYAS_OVERLAY_WHITEOUT         overlayEyasOverlayProgram = 12
-	overlayEyasOverlayProgramEYAS_OVERLAY_COPY_UP          overlayEyasOverlayProgram = 13
-	overlayEyasOverlayProgramEYAS_OVERLAY_COPY_UP_START    overlayEyasOverlayProgram = 14
-	overlayEyasOverlayProgramEYAS_OVERLAY_COPY_UP_DATA     overlayEyasOverlayProgram = 15
-	overlayEyasOverlayProgramEYAS_OVERLAY_COPY_UP_META     overlayEyasOverlayProgram = 16
-	overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_READ        overlayEyasOverlayProgram = 17
-	overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_READ_START  overlayEyasOverlayProgram = 18
-	overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_WRITE       overlayEyasOverlayProgram = 19
-	overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_WRITE_START overlayEyasOverlayProgram = 20
-	overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_SPLICE_READ overlayEyasOverlayProgram = 21
-	overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_MMAP        overlayEyasOverlayProgram = 22
-	overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_OPEN        overlayEyasOverlayProgram = 23
-	overlayEyasOverlayProgramEYAS_OVERLAY_PROGRAMS         overlayEyasOverlayProgram = 24
+	overlayEyasOverlayProgramEYAS_OVERLAY_FAULT            overlayEyasOverlayProgram = 9
+	overlayEyasOverlayProgramEYAS_OVERLAY_CREATE           overlayEyasOverlayProgram = 10
+	overlayEyasOverlayProgramEYAS_OVERLAY_REMOVE           overlayEyasOverlayProgram = 11
+	overlayEyasOverlayProgramEYAS_OVERLAY_REMOVE_START     overlayEyasOverlayProgram = 12
+	overlayEyasOverlayProgramEYAS_OVERLAY_WHITEOUT         overlayEyasOverlayProgram = 13
+	overlayEyasOverlayProgramEYAS_OVERLAY_COPY_UP          overlayEyasOverlayProgram = 14
+	overlayEyasOverlayProgramEYAS_OVERLAY_COPY_UP_START    overlayEyasOverlayProgram = 15
+	overlayEyasOverlayProgramEYAS_OVERLAY_COPY_UP_DATA     overlayEyasOverlayProgram = 16
+	overlayEyasOverlayProgramEYAS_OVERLAY_COPY_UP_META     overlayEyasOverlayProgram = 17
+	overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_READ        overlayEyasOverlayProgram = 18
+	overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_READ_START  overlayEyasOverlayProgram = 19
+	overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_WRITE       overlayEyasOverlayProgram = 20
+	overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_WRITE_START overlayEyasOverlayProgram = 21
+	overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_SPLICE_READ overlayEyasOverlayProgram = 22
+	overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_MMAP        overlayEyasOverlayProgram = 23
+	overlayEyasOverlayProgramEYAS_OVERLAY_FUSE_OPEN        overlayEyasOverlayProgram = 24
+	overlayEyasOverlayProgramEYAS_OVERLAY_PROGRAMS         overlayEyasOverlayProgram = 25
 )
 
 type overlayUnderWay struct {
@@ -115,6 +117,7 @@ const (
 	overlayProgOverlayCopyUpMeta     = "overlay_copy_up_meta"
 	overlayProgOverlayCopyUpStart    = "overlay_copy_up_start"
 	overlayProgOverlayCreate         = "overlay_create"
+	overlayProgOverlayFault          = "overlay_fault"
 	overlayProgOverlayFuseMmap       = "overlay_fuse_mmap"
 	overlayProgOverlayFuseOpen       = "overlay_fuse_open"
 	overlayProgOverlayFuseRead       = "overlay_fuse_read"
@@ -187,6 +190,7 @@ type overlayProgramSpecs struct {
 	OverlayCopyUpMeta     *ebpf.ProgramSpec `ebpf:"overlay_copy_up_meta"`
 	OverlayCopyUpStart    *ebpf.ProgramSpec `ebpf:"overlay_copy_up_start"`
 	OverlayCreate         *ebpf.ProgramSpec `ebpf:"overlay_create"`
+	OverlayFault          *ebpf.ProgramSpec `ebpf:"overlay_fault"`
 	OverlayFuseMmap       *ebpf.ProgramSpec `ebpf:"overlay_fuse_mmap"`
 	OverlayFuseOpen       *ebpf.ProgramSpec `ebpf:"overlay_fuse_open"`
 	OverlayFuseRead       *ebpf.ProgramSpec `ebpf:"overlay_fuse_read"`
@@ -279,6 +283,7 @@ type overlayPrograms struct {
 	OverlayCopyUpMeta     *ebpf.Program `ebpf:"overlay_copy_up_meta"`
 	OverlayCopyUpStart    *ebpf.Program `ebpf:"overlay_copy_up_start"`
 	OverlayCreate         *ebpf.Program `ebpf:"overlay_create"`
+	OverlayFault          *ebpf.Program `ebpf:"overlay_fault"`
 	OverlayFuseMmap       *ebpf.Program `ebpf:"overlay_fuse_mmap"`
 	OverlayFuseOpen       *ebpf.Program `ebpf:"overlay_fuse_open"`
 	OverlayFuseRead       *ebpf.Program `ebpf:"overlay_fuse_read"`
@@ -307,6 +312,7 @@ func (p *overlayPrograms) Close() error {
 		p.OverlayCopyUpMeta,
 		p.OverlayCopyUpStart,
 		p.OverlayCreate,
+		p.OverlayFault,
 		p.OverlayFuseMmap,
 		p.OverlayFuseOpen,
 		p.OverlayFuseRead,

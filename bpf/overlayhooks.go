@@ -12,6 +12,7 @@ func layeredPrograms() []trampolineInfo {
 		{uint32(overlayEyasOverlayProgramEYAS_OVERLAY_COPY_RANGE), "overlay_copy_range", "fexit/ovl_copy_file_range", "copies by copy_file_range within overlays"},
 		{uint32(overlayEyasOverlayProgramEYAS_OVERLAY_OPEN), "overlay_open", "fexit/ovl_open", "opens of files of overlays"},
 		{uint32(overlayEyasOverlayProgramEYAS_OVERLAY_MMAP), "overlay_mmap", "fexit/ovl_mmap", "mappings of files of overlays"},
+		{uint32(overlayEyasOverlayProgramEYAS_OVERLAY_FAULT), "overlay_fault", "fexit/filemap_fault", "pages that mappings of files of overlays asked for"},
 		{uint32(overlayEyasOverlayProgramEYAS_OVERLAY_CREATE), "overlay_create", "fexit/ovl_create_object", "files made in overlays"},
 		{uint32(overlayEyasOverlayProgramEYAS_OVERLAY_REMOVE), "overlay_remove", "fexit/ovl_do_remove", "removals in overlays, and whiteouts"},
 		{uint32(overlayEyasOverlayProgramEYAS_OVERLAY_REMOVE_START), "overlay_remove_start", "fentry/ovl_do_remove", "whiteouts in overlays"},

@@ -53,7 +53,7 @@ type Overlay struct {
 	SpliceReads, SpliceReadBytes        uint64
 	SpliceWrites, SpliceWriteBytes      uint64
 	CopyRanges, CopyRangeBytes          uint64 // copy_file_range, by the file written to
-	Opens, Mmaps                        uint64
+	Opens, Mmaps, Faults                uint64
 	Creates, Removes, Whiteouts         uint64
 	DataCopyUps, MetaCopyUps, OtherCopy uint64 // files with and without their content; all else
 	CopyUpBytes                         uint64
@@ -72,7 +72,7 @@ func (v *Overlay) Add(o *Overlay) {
 		{&v.SpliceReads, o.SpliceReads}, {&v.SpliceReadBytes, o.SpliceReadBytes},
 		{&v.SpliceWrites, o.SpliceWrites}, {&v.SpliceWriteBytes, o.SpliceWriteBytes},
 		{&v.CopyRanges, o.CopyRanges}, {&v.CopyRangeBytes, o.CopyRangeBytes},
-		{&v.Opens, o.Opens}, {&v.Mmaps, o.Mmaps},
+		{&v.Opens, o.Opens}, {&v.Mmaps, o.Mmaps}, {&v.Faults, o.Faults},
 		{&v.Creates, o.Creates}, {&v.Removes, o.Removes}, {&v.Whiteouts, o.Whiteouts},
 		{&v.DataCopyUps, o.DataCopyUps}, {&v.MetaCopyUps, o.MetaCopyUps}, {&v.OtherCopy, o.OtherCopy},
 		{&v.CopyUpBytes, o.CopyUpBytes},
@@ -109,7 +109,7 @@ func overlayRow(v *overlayEyasOverlay) Overlay {
 		SpliceReads: v.SpliceReads, SpliceReadBytes: v.SpliceReadBytes,
 		SpliceWrites: v.SpliceWrites, SpliceWriteBytes: v.SpliceWriteBytes,
 		CopyRanges: v.CopyRanges, CopyRangeBytes: v.CopyRangeBytes,
-		Opens: v.Opens, Mmaps: v.Mmaps, Creates: v.Creates, Removes: v.Removes, Whiteouts: v.Whiteouts,
+		Opens: v.Opens, Mmaps: v.Mmaps, Faults: v.Faults, Creates: v.Creates, Removes: v.Removes, Whiteouts: v.Whiteouts,
 		DataCopyUps: v.CopyUpsData, MetaCopyUps: v.CopyUpsMetadata, OtherCopy: v.CopyUpsOther, CopyUpBytes: v.CopyUpBytes,
 	}
 }

@@ -156,6 +156,17 @@ func (t *trampolines) functions() (map[string]error, error) {
 		}
 	}
 	found := map[string]error{}
+	lookup := func(name string, f **btf.Func) error {
+		err := spec.TypeByName(name, f)
+		if t.module == "" || !errors.Is(err, btf.ErrNotFound) {
+			return err
+		}
+		kernel, err := types.Kernel() // a module's has only its own
+		if err != nil {
+			return err
+		}
+		return kernel.TypeByName(name, f)
+	}
 	for _, h := range t.copied() {
 		name := h.function()
 		if strings.HasPrefix(h.target, "tp_btf/") { // a tracepoint: to load tells
@@ -163,7 +174,7 @@ func (t *trampolines) functions() (map[string]error, error) {
 			continue
 		}
 		var f *btf.Func
-		switch err := spec.TypeByName(name, &f); {
+		switch err := lookup(name, &f); {
 		case err == nil:
 			found[name] = nil
 		case errors.Is(err, btf.ErrNotFound):

@@ -122,7 +122,7 @@ func TestGolden(t *testing.T) {
 	n.rows[row(10, 1, 1)] = bpf.Overlay{
 		Reads: h, Writes: bpf.Histogram{Untimed: 2}, CopyUps: h, ReadBytes: 1, WriteBytes: 2, Queued: 3,
 		SpliceReads: 4, SpliceReadBytes: 5, SpliceWrites: 6, SpliceWriteBytes: 7, CopyRanges: 8, CopyRangeBytes: 9,
-		Opens: 10, Mmaps: 11, Creates: 12, Removes: 13, Whiteouts: 14, DataCopyUps: 15, MetaCopyUps: 16, OtherCopy: 17, CopyUpBytes: 18,
+		Opens: 10, Mmaps: 11, Faults: 19, Creates: 12, Removes: 13, Whiteouts: 14, DataCopyUps: 15, MetaCopyUps: 16, OtherCopy: 17, CopyUpBytes: 18,
 	}
 	n.rows[row(10, 2, 1)] = bpf.Overlay{ReadBytes: 1 << 40} // another mount: added
 	n.rows[row(20, 3, 2)] = bpf.Overlay{CopyUpBytes: 1}     // another depth: not added

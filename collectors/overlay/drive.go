@@ -116,7 +116,22 @@ func driveFiles(at func(string) string) error {
 	if err != nil {
 		return fmt.Errorf("mmap: %w", err)
 	}
-	return errors.Join(unix.Munmap(m), os.Remove(at("merged/deleted")))
+	return errors.Join(unix.Munmap(m), fault(), os.Remove(at("merged/deleted")))
+}
+
+// fault writes to a private mapping of this program, whose page the file system has.
+func fault() error {
+	f, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	m, err := unix.Mmap(int(f.Fd()), 0, 1, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE)
+	if err != nil {
+		return fmt.Errorf("mmap: %w", err)
+	}
+	m[0] = 0
+	return unix.Munmap(m)
 }
 
 // splice moves 6 bytes from one file to another through a pipe.

@@ -25,7 +25,7 @@ var (
 		"A read of an overlay upon an overlay counts at each depth: never add up depths. Depth 0 is fuse-overlayfs, by driver.", "way")
 	descWritten = desc("write_bytes_total", "Bytes the container wrote through the layered file system, by way: write, splice, copy_range.", "way")
 	descOps     = desc("operations_total", "Calls that succeeded. whiteout: removals that had to hide a file of a lower layer. "+
-		"mmap: what a mapping reads and writes afterwards is not seen.", "operation")
+		"fault: pages that a mapping asked the file system for; what it reads and writes then is not seen.", "operation")
 	descQueued    = desc("queued_total", "Reads and writes that went on asynchronously: their bytes are not known.")
 	descCopyUps   = desc("copy_ups_total", "Copies from a lower layer to the upper one: data (a file with its content), metadata (without: metacopy, empty or about to be truncated), other (directories, links, devices).", "kind")
 	descCopied    = desc("copy_up_bytes_total", "Lengths of the files that were copied up with their content.")
@@ -177,7 +177,7 @@ func emit(ch chan<- prometheus.Metric, l []string, n *bpf.Overlay) {
 		n    uint64
 	}{
 		{"read", n.Reads.Calls()}, {"write", n.Writes.Calls()}, {"splice_read", n.SpliceReads}, {"splice_write", n.SpliceWrites},
-		{"copy_range", n.CopyRanges}, {"open", n.Opens}, {"mmap", n.Mmaps}, {"create", n.Creates}, {"remove", n.Removes}, {"whiteout", n.Whiteouts},
+		{"copy_range", n.CopyRanges}, {"open", n.Opens}, {"mmap", n.Mmaps}, {"fault", n.Faults}, {"create", n.Creates}, {"remove", n.Removes}, {"whiteout", n.Whiteouts},
 	} {
 		counter(descOps, op.n, op.name)
 	}

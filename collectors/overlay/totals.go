@@ -162,5 +162,5 @@ func (c *Collector) take(k bpf.OverlayKey, id string) error {
 // calls grows with every call that a row counts.
 func calls(n *bpf.Overlay) uint64 {
 	return n.Reads.Calls() + n.Writes.Calls() + n.CopyUps.Calls() + n.SpliceReads + n.SpliceWrites + n.CopyRanges +
-		n.Opens + n.Mmaps + n.Creates + n.Removes
+		n.Opens + n.Mmaps + n.Faults + n.Creates + n.Removes
 }

@@ -14,13 +14,16 @@ import (
 
 // overlayWorkEnv makes the test's binary do what TestOverlay counts: the first
 // process of its namespaces, told by lines of its input what is next.
-const overlayWorkEnv = "EYAS_TEST_OVERLAY" // root, user, calls, bench, many or costs
+const overlayWorkEnv = "EYAS_TEST_OVERLAY" // root, user, calls, bench, many, faults or costs
 
 // overlayWork is done below base, where everything is in memory. Programs and
 // libraries may lie on an overlay of the machine's; it uses none but its own.
 func overlayWork() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
+	}
+	if os.Getenv(overlayWorkEnv) == "faults" { // in memory there are none
+		return faultsWork(bufio.NewReader(os.Stdin))
 	}
 	base := "/mnt"
 	if err := unix.Mount("tmpfs", base, "tmpfs", 0, "size=64m"); err != nil {
