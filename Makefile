@@ -17,9 +17,9 @@ LINT         := $(CACHE)/bin/golangci-lint-$(LINT_VERSION)/golangci-lint
 # few at most, run once more, alone, and both runs are shown.
 GOTESTSUM := go run gotest.tools/gotestsum@v1.13.0 --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=3
 
-SCRIPTS = .ci/run test/deps test/demo test/image test/peers/build test/kubelet/run test/kubelet/guest-node $(addprefix test/vm/,prepare run selfcheck suite bench build-kernels build-rootfs build-store mkoci guest-init guest-suite guest-check logs initramfs-init)
+SCRIPTS = .ci/run test/deps test/demo test/image test/peers/build test/kubelet/run test/kubelet/guest-node test/render/run $(addprefix test/vm/,prepare run selfcheck suite bench build-kernels build-rootfs build-store mkoci guest-init guest-suite guest-check logs initramfs-init)
 
-.PHONY: build image run demo test test-unit test-host test-otlp test-logs-vm test-kube test-kubelet test-dashboards test-vm bench bench-vm lint generate generate-docs check-generated clean deps-test
+.PHONY: build image run demo test test-unit test-host test-otlp test-logs-vm test-kube test-kubelet test-dashboards test-vm pictures bench bench-vm lint generate generate-docs check-generated clean deps-test
 
 build: ## bin/eyas, static
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/eyas ./agent
@@ -81,6 +81,13 @@ test-kubelet: deps-test ## the manifests, applied to a real cluster with kubelet
 
 test-vm: ## the same on other kernels, in virtual machines
 	@if [ -x test/vm/suite ]; then test/deps vm && test/vm/suite; else echo "test-vm: no suite yet"; fi
+
+# Apart from test: Grafana's libraries take minutes to install, once.
+pictures: deps-test ## docs/pictures: the dashboards of a real workload, as Grafana draws them
+	@test/deps render
+	rm -rf $(CACHE)/pictures && mkdir -p $(CACHE)/pictures docs/pictures
+	EYAS_RECORD=$(CACHE)/pictures go test -count=1 -timeout 20m -tags host,pictures -run TestRecord ./test/dashboards
+	test/render/run $(CACHE)/pictures docs/pictures
 
 bench: deps-test ## costs, as ratios in one run
 	@test/deps bench

@@ -11,13 +11,13 @@ func agent() map[string]any {
 	return board("eyas-agent", "eyas / Agent", "How the agent fares: its health, what it lost, what it costs, its hooks.", variables("eyas_build_info", "cluster", "instance"),
 		section{"Health", []panel{
 			number("Agents", "short", "Agents that are scraped.", plain, `count(eyas_build_info{`+onNode+`})`),
-			number("Since the last comparison", "s", "The longest time since an agent compared its table with the kernel.", []step{{"green", nil}, {"red", 900}}, `max(time() - eyas_reconcile_last_timestamp_seconds{`+onNode+`})`).alert("EyasReconcileStale"),
+			number("Last comparison", "s", "The longest time since an agent compared its table with the kernel.", []step{{"green", nil}, {"red", 900}}, `max(time() - eyas_reconcile_last_timestamp_seconds{`+onNode+`})`).alert("EyasReconcileStale"),
 			number("Drift", "short", "Wrong entries found without a loss of events, in the time shown: must stay 0.", none, grown("eyas_reconcile_drift_total")).alert("EyasReconcileDrift"),
 			number("Events lost", "short", "Records for which a ring had no room, in the time shown.", none, grown("eyas_events_lost_total")).alert("EyasEventsLost"),
 			number("Hooks not active", "short", "Programs that the kernel refused, or that do not fire.", []step{{"green", nil}, {"orange", 1}}, `sum(eyas_hook_state{`+onNode+`,state=~"missing|silent"})`).alert("EyasHookMissing"),
 			number("Damaged histories", "short", "Files of the history that were set aside since the agents started.", none, `sum(eyas_history_damaged_total{`+onNode+`})`).alert("EyasHistoryDamaged"),
 			table("Agents", "Which version runs where.", map[string]string{"instance": "1 Node", "version": "2 Version", "goversion": "3 Go"}, `eyas_build_info{`+onNode+`}`).wide(8),
-			table("Checks of the node", "What eyas doctor node says; fail and warn come with a fix there.", map[string]string{"instance": "1 Node", "check": "2 Check", "state": "3 State"}, `eyas_doctor_check{`+onNode+`,state!="not-applicable"} == 1`).wide(16).alert("EyasNodeUnfit"),
+			table("Checks that do not pass", "What eyas doctor node says: run it on the node to read the cause and the fix.", map[string]string{"instance": "1 Node", "check": "2 Check", "state": "3 State"}, `eyas_doctor_check{`+onNode+`,state=~"fail|warn"} == 1`).by("State").wide(16).alert("EyasNodeUnfit"),
 		}},
 		section{"Losses", []panel{
 			line("Events lost", "ops", "Records for which a ring had no room, by hook; each loss leads to a new snapshot.", query{perHook("eyas_events_lost_total"), "{{hook}}"}).alert("EyasEventsLost"),
@@ -30,8 +30,8 @@ func agent() map[string]any {
 			line("Event ring", "percentunit", "Share of the ring that is unread.", query{`max by (instance) (eyas_ringbuf_filled_bytes{` + onNode + `} / eyas_ringbuf_size_bytes{` + onNode + `})`, "{{instance}}"}).alert("EyasEventsLost"),
 		}},
 		section{"Cost", []panel{
-			line("CPU of the agent", "short", "CPUs that the agent's process uses.", query{rate("process_cpu_seconds_total", `,job=~".*eyas.*"`), "{{instance}}"}),
-			line("CPU of its programs", "short", "CPUs that BPF programs use, by hook: paid by whoever runs into them.", query{perHook("eyas_bpf_program_seconds_total"), "{{hook}}"}).stacked(),
+			line("CPU of the agent", "percentunit", "Share of one CPU that the agent's process uses.", query{rate("process_cpu_seconds_total", `,job=~".*eyas.*"`), "{{instance}}"}),
+			line("CPU of its programs", "percentunit", "Share of one CPU that BPF programs use, by hook: paid by whoever runs into them.", query{perHook("eyas_bpf_program_seconds_total"), "{{hook}}"}).stacked(),
 			line("Time of a run", "s", "Mean time of one run of a program, with about 60 ns of clock.", query{perHook("eyas_bpf_program_seconds_total") + ` / (` + perHook("eyas_bpf_program_runs_total") + ` > 0)`, "{{hook}}"}),
 			line("Memory of the agent", "bytes", "Resident memory.", query{`process_resident_memory_bytes{` + onNode + `,job=~".*eyas.*"}`, "{{instance}}"}),
 			line("Time of looks", "s", "The last snapshot of all processes, and the reading of cgroups at the last scrape.", query{`max(eyas_snapshot_seconds{` + onNode + `})`, "snapshot"}, query{`max(eyas_cgroups_read_seconds{` + onNode + `})`, "cgroups"}).alert("EyasCgroupsUnread"),
@@ -40,7 +40,7 @@ func agent() map[string]any {
 		section{"Hooks", []panel{
 			table("Hooks that are not active", "missing: the kernel refused it; silent: it does not fire; unproven: nothing has driven it yet. The agent's log has the reason.", map[string]string{
 				"instance": "1 Node", "hook": "2 Hook", "target": "3 Target", "state": "4 State",
-			}, `eyas_hook_state{`+onNode+`,state!="active"} == 1`).wide(12).alert("EyasHookMissing"),
+			}, `eyas_hook_state{`+onNode+`,state!="active"} == 1`).by("State").wide(12).alert("EyasHookMissing"),
 			line("Records", "ops", "Records that hooks wrote to rings each second.", query{perHook("eyas_events_total"), "{{hook}}"}).wide(12),
 		}},
 		section{"History, ids, runtime", []panel{
@@ -55,7 +55,7 @@ func agent() map[string]any {
 			line("Lines", "ops", "Lines put, sent and dropped each second.", query{`sum(` + rate("eyas_otlp_put_records_total", "") + `)`, "put"}, query{`sum(` + rate("eyas_otlp_sent_records_total", "") + `)`, "sent"},
 				query{`sum by (reason) (` + rate("eyas_otlp_dropped_records_total", "") + `)`, "dropped: {{reason}}"}).alert("EyasOTLPDropping"),
 			line("Queue", "bytes", "Lines that wait for the receiver, in memory and on disk.", query{`sum by (where) (eyas_otlp_queued_bytes{` + onNode + `})`, "{{where}}"}).stacked().alert("EyasOTLPDown"),
-			line("Receiver", "short", "1 while the receiver took the last lines.", query{`eyas_otlp_up{` + onNode + `}`, "{{instance}}"}).alert("EyasOTLPDown"),
+			line("Receiver", "short", "1 while the receiver took the last lines.", query{`eyas_otlp_up{` + onNode + `}`, "{{instance}}"}).alert("EyasOTLPDown").upTo(1),
 		}},
 	)
 }

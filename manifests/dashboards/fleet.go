@@ -21,7 +21,7 @@ func fleet() map[string]any {
 		}},
 		section{"Sandboxes", []panel{
 			table("Sandboxes", "Each outermost container with all that is inside it. Its name leads to its own dashboard.", map[string]string{
-				"name": "1 Name", "namespace": "2 Namespace", "pod": "3 Pod", "container": "4 Container", "instance": "5 Node", "Value #B": "6 Processes", "Value #C": "7 Forks/s", "Value #D": "8 Denials/s",
+				"name": "1 Name", "namespace": "2 Namespace", "pod": "3 Pod", "container": "4 Container", "instance": "5 Node", "Value #B": "6 Processes", "Value #C": "7 Forks/s", "Value #D": "8 Denials/s", "cluster": "9 Cluster",
 			},
 				`max by (cluster, instance, namespace, pod, container, name) (eyas_container_info{`+inFleet+`,nested=""})`,
 				perBox+`(eyas_container_processes{`+inFleet+`})`,
@@ -43,12 +43,12 @@ func fleet() map[string]any {
 		}},
 		section{"Nodes", []panel{
 			table("Checks that do not pass", "What eyas doctor node says of each node: run it there to read the cause and the fix.", map[string]string{
-				"instance": "1 Node", "check": "2 Check", "state": "3 State",
-			}, `eyas_doctor_check{`+onNodes+`,state=~"fail|warn"} == 1`).wide(12).alert("EyasNodeUnfit"),
+				"instance": "1 Node", "check": "2 Check", "state": "3 State", "cluster": "4 Cluster",
+			}, `eyas_doctor_check{`+onNodes+`,state=~"fail|warn"} == 1`).by("State").wide(12).alert("EyasNodeUnfit"),
 			bars("Ids left to lease", "percentunit", "Share of the pool of host ids that can be leased now, by node.", rest,
 				query{`sum by (instance) (eyas_subid_ranges{` + onNodes + `,state=~"rested|unused"}) / sum by (instance) (eyas_subid_ranges{` + onNodes + `})`, "{{instance}}"}).alert("EyasSubIDPoolDry"),
-			line("Boundary of cgroups", "short", "1 while the node's cgroup2 has nsdelegate: without it a container with a writable cgroup mount can lift its own limits.", query{`eyas_cgroup_nsdelegate{` + onNodes + `}`, "{{instance}}"}).alert("EyasNSDelegateLost").wide(12),
-			line("Connected to the runtime", "short", "1 while the container runtime tells of containers in time.", query{`eyas_nri_connected{` + onNodes + `}`, "{{instance}}"}).alert("EyasRuntimeDisconnected").wide(12),
+			line("Boundary of cgroups", "short", "1 while the node's cgroup2 has nsdelegate: without it a container with a writable cgroup mount can lift its own limits.", query{`eyas_cgroup_nsdelegate{` + onNodes + `}`, "{{instance}}"}).alert("EyasNSDelegateLost").wide(12).upTo(1),
+			line("Connected to the runtime", "short", "1 while the container runtime tells of containers in time.", query{`eyas_nri_connected{` + onNodes + `}`, "{{instance}}"}).alert("EyasRuntimeDisconnected").wide(12).upTo(1),
 		}},
 	)
 }

@@ -2,6 +2,8 @@ package dashboards
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -27,6 +29,7 @@ type panel struct {
 	runbook            string            // name of the alert
 	columns            map[string]string // of a table: titles by field, the others are hidden
 	link               string            // of a table's first column
+	sort               string            // of a table: the title of the column to sort by
 	stack              bool
 	most               any // of the axis
 }
@@ -39,10 +42,16 @@ var (
 	rest  = []step{{"red", nil}, {"orange", 0.1}, {"green", 0.25}} // of what is left
 )
 
+// states are the colors of what the column State of a table may say.
+var states = map[string]any{
+	"fail": object("color", "red"), "warn": object("color", "orange"),
+	"missing": object("color", "red"), "silent": object("color", "red"), "unproven": object("color", "blue"),
+}
+
 var source = map[string]any{"type": "prometheus", "uid": "${datasource}"}
 
 func line(title, unit, about string, q ...query) panel {
-	return panel{kind: "timeseries", title: title, unit: unit, about: about, queries: q, width: 8, height: 8, steps: calm}
+	return panel{kind: "timeseries", title: title, unit: unit, about: about, queries: q, width: 8, height: 9, steps: calm}
 }
 
 func number(title, unit, about string, steps []step, expr string) panel {
@@ -50,11 +59,11 @@ func number(title, unit, about string, steps []step, expr string) panel {
 }
 
 func bars(title, unit, about string, steps []step, q query) panel {
-	return panel{kind: "bargauge", title: title, unit: unit, about: about, queries: []query{q}, width: 12, height: 8, steps: steps, most: 1}
+	return panel{kind: "bargauge", title: title, unit: unit, about: about, queries: []query{q}, width: 12, height: 9, steps: steps, most: 1}
 }
 
 func table(title, about string, columns map[string]string, exprs ...string) panel {
-	p := panel{kind: "table", title: title, about: about, columns: columns, width: 24, height: 8, unit: "short", steps: calm}
+	p := panel{kind: "table", title: title, about: about, columns: columns, width: 24, height: 9, unit: "short", steps: calm}
 	for _, e := range exprs {
 		p.queries = append(p.queries, query{expr: e})
 	}
@@ -65,6 +74,8 @@ func (p panel) wide(w int) panel        { p.width = w; return p }
 func (p panel) stacked() panel          { p.stack = true; return p }
 func (p panel) alert(name string) panel { p.runbook = name; return p }
 func (p panel) to(url string) panel     { p.link = url; return p }
+func (p panel) by(c string) panel       { p.sort = c; return p }
+func (p panel) upTo(most int) panel     { p.most = most; return p }
 func (p panel) instant() bool           { return p.kind != "timeseries" }
 func letter(i int) string               { return string(rune('A' + i)) }
 func object(kv ...any) (m map[string]any) {
@@ -112,13 +123,17 @@ func (p panel) json(id, x, y int) map[string]any {
 			defaults["custom"] = object("fillOpacity", 40, "lineWidth", 1, "showPoints", "never", "stacking", object("mode", "normal", "group", "A"))
 		}
 		out["options"] = object("tooltip", object("mode", "multi", "sort", "desc"),
-			"legend", object("displayMode", "table", "placement", "bottom", "showLegend", true, "calcs", []string{"lastNotNull", "max"}))
+			"legend", object("displayMode", "table", "placement", "bottom", "showLegend", true, "calcs", []string{"lastNotNull", "max"}, "sortBy", "Max", "sortDesc", true))
 	case "stat":
 		out["options"] = object("colorMode", "value", "graphMode", "none", "textMode", "value", "reduceOptions", object("calcs", []string{"lastNotNull"}))
 	case "bargauge":
-		out["options"] = object("orientation", "horizontal", "displayMode", "basic", "showUnfilled", true, "reduceOptions", object("calcs", []string{"lastNotNull"}))
+		out["options"] = object("orientation", "horizontal", "displayMode", "basic", "showUnfilled", true, "namePlacement", "top",
+			"sizing", "manual", "minVizWidth", 8, "minVizHeight", 16, "maxVizHeight", 40, "text", object("titleSize", 13, "valueSize", 16), "reduceOptions", object("calcs", []string{"lastNotNull"}))
 	case "table":
-		out["options"] = object("showHeader", true, "cellHeight", "sm")
+		out["options"] = object("showHeader", true, "cellHeight", "sm", "sortBy", []any{})
+		if p.sort != "" {
+			out["options"] = object("showHeader", true, "cellHeight", "sm", "sortBy", []any{object("displayName", p.sort, "desc", false)})
+		}
 		out["transformations"], config["overrides"] = p.columnsOf()
 	}
 	out["fieldConfig"] = config
@@ -128,10 +143,10 @@ func (p panel) json(id, x, y int) map[string]any {
 	return out
 }
 
-// columnsOf puts the answers into one table. Columns are in the order of their
-// titles' first letters, which are taken off: "1 Pod".
+// columnsOf puts the answers into one table of the columns that have titles. They are
+// in the order of their titles' first letters, which are taken off: "1 Pod".
 func (p panel) columnsOf() (transformations, overrides []any) {
-	hide, index, titles := object("Time", true), object(), object()
+	index, titles := object(), object()
 	overrides = []any{}
 	for field, title := range p.columns {
 		at, name, _ := strings.Cut(title, " ")
@@ -141,20 +156,15 @@ func (p panel) columnsOf() (transformations, overrides []any) {
 				"properties", []any{object("id", "links", "value", []any{object("title", "Show", "url", p.link)})}))
 		}
 	}
-	for _, f := range []string{"__name__", "job", "prometheus", "endpoint", "service"} {
-		hide[f] = true
-	}
-	for i := range p.queries {
-		if f := "Value #" + letter(i); p.columns[f] == "" {
-			hide[f] = true
-		}
-	}
-	if len(p.queries) == 1 {
-		hide["Value"] = true
-	}
+	overrides = append(overrides, object("matcher", object("id", "byName", "options", "State"), "properties", []any{
+		object("id", "mappings", "value", []any{object("type", "value", "options", states)}),
+		object("id", "custom.cellOptions", "value", object("type", "color-text")),
+	}))
+	shown := slices.Sorted(maps.Keys(p.columns))
 	return []any{
 		object("id", "merge", "options", object()),
-		object("id", "organize", "options", object("excludeByName", hide, "indexByName", index, "renameByName", titles)),
+		object("id", "filterFieldsByName", "options", object("include", object("names", shown))),
+		object("id", "organize", "options", object("excludeByName", object(), "indexByName", index, "renameByName", titles)),
 	}, overrides
 }
 
