@@ -8,10 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/procfs"
 )
 
 // engineWork is for the shell of an image of busybox: all it does between the two lines
@@ -58,10 +58,7 @@ func TestOverlayOfEngines(t *testing.T) {
 			lines, wait := l.start(tenant, append(args, "sh", "-c", engineWork)...)
 			for lines() != "ready\n" {
 			}
-			pid := l.find("the container's shell", func(args string) bool {
-				shell, script, _ := strings.Cut(args, " -c ")
-				return (shell == "sh" || shell == "/bin/sh") && strings.HasPrefix(script, "mkfifo /go;")
-			})
+			pid := engineShell(t)
 			id := a.container(pid)
 			before := overlayNumbers(a.families(), id)
 			start := fmt.Sprintf("/proc/%d/root/go", pid)
@@ -84,4 +81,22 @@ func TestOverlayOfEngines(t *testing.T) {
 	}
 	l.t, a.t = t, t
 	checkNoneSkipped(t, a)
+}
+
+// engineShell returns who does engineWork: the mounts of such a container have no mark
+// of the lab's, since engines give short paths to overlay.
+func engineShell(t *testing.T) int {
+	t.Helper()
+	all, err := procfs.AllProcs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all {
+		args, err := p.CmdLine()
+		if err == nil && len(args) == 3 && filepath.Base(args[0]) == "sh" && args[2] == engineWork {
+			return p.PID
+		}
+	}
+	t.Fatal("the container's shell is not there")
+	return 0
 }
