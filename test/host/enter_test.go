@@ -133,7 +133,8 @@ func TestEnter(t *testing.T) {
 		tree, err := a.Client.Tree(ctx)
 		for _, n := range tree {
 			for below := n.Children; int(n.InitPID) == c.Process.Pid && len(below) > 0; below = below[0].Children {
-				if below[0].Name == "sleep" {
+				// By what its first process is by now: its name may be of before.
+				if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", below[0].InitPID)); string(comm) == "sleep\n" {
 					outer, inner, member = n.ID, below[0].ID, int(below[0].InitPID)
 					return nil
 				}
