@@ -58,6 +58,10 @@ struct {
  * kernel cannot allocate it on CPUs that lack a 128-bit compare-and-swap. There,
  * rows by pid stand in for it, of which the least recently used fall out. */
 const volatile bool has_storage = true;
+/* The kernel has bpf_rdonly_cast (6.2), whose pointers a locked down one, too, lets
+ * programs read. */
+const volatile bool casts = true;
+extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
@@ -356,7 +360,7 @@ int overlay_fault(unsigned long long *ctx)
 {
 	struct vm_fault *vmf = (void *)ctx[0];
 	struct task_struct *task = caller(EYAS_OVERLAY_FAULT);
-	struct backing_file *backing;
+	struct backing_file *backing = NULL;
 	struct super_block *sb;
 	struct eyas_overlay *row;
 	struct dentry *dentry;
@@ -364,18 +368,16 @@ int overlay_fault(unsigned long long *ctx)
 
 	if (!task || (__u32)result(ctx) & VM_FAULT_NONE)
 		return 0;
-	file = BPF_CORE_READ(vmf, vma, vm_file);
-	backing = (void *)file;
-	if (bpf_core_field_exists(backing->user_path) &&
-	    BPF_CORE_READ(file, f_mode) & FMODE_BACKING)
-		dentry = BPF_CORE_READ(backing, user_path.dentry);
-	else
-		dentry = BPF_CORE_READ(file, f_path.dentry);
-	sb = BPF_CORE_READ(dentry, d_sb);
-	if (BPF_CORE_READ(sb, s_magic) != OVERLAYFS_SUPER_MAGIC)
+	file = vmf->vma->vm_file;
+	dentry = file->f_path.dentry;
+	if (casts && bpf_core_field_exists(backing->user_path) && file->f_mode & FMODE_BACKING) {
+		backing = bpf_rdonly_cast(file, bpf_core_type_id_kernel(struct backing_file));
+		dentry = backing->user_path.dentry;
+	}
+	sb = dentry->d_sb;
+	if (sb->s_magic != OVERLAYFS_SUPER_MAGIC)
 		return 0;
-	row = row_by(task, BPF_CORE_READ(sb, s_dev), BPF_CORE_READ(sb, s_stack_depth),
-		     EYAS_OVERLAY_FAULT);
+	row = row_by(task, sb->s_dev, sb->s_stack_depth, EYAS_OVERLAY_FAULT);
 	if (row)
 		ADD(row->faults, 1);
 	return 0;

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,6 +33,9 @@ func OpenOverlay(o OverlayOptions) (*OverlayMonitor, error) {
 		spec.Maps[overlayMapOverlays].MaxEntries = o.Rows
 	}
 	if err := chooseStorage(spec); err != nil {
+		return nil, err
+	}
+	if err := chooseCasts(spec); err != nil {
 		return nil, err
 	}
 	m := &OverlayMonitor{trampolines: trampolines{spec: spec, rows: overlayMapOverlays, module: "overlay", infos: layeredPrograms()}}
@@ -63,6 +67,18 @@ func chooseStorage(spec *ebpf.CollectionSpec) error {
 		spec.Maps[overlayMapDoingByPid].MaxEntries = 1
 	}
 	if err := spec.Variables[overlayVarHasStorage].Set(works); err != nil {
+		return fmt.Errorf("set constants: %w", err)
+	}
+	return nil
+}
+
+// chooseCasts finds out whether this kernel lets programs cast pointers. Without
+// types of the kernel nothing loads, which is told elsewhere.
+func chooseCasts(spec *ebpf.CollectionSpec) error {
+	var cast *btf.Func
+	kernel, err := btf.LoadKernelSpec()
+	casts := err == nil && kernel.TypeByName("bpf_rdonly_cast", &cast) == nil
+	if err := spec.Variables[overlayVarCasts].Set(casts); err != nil {
 		return fmt.Errorf("set constants: %w", err)
 	}
 	return nil

@@ -136,6 +136,7 @@ const (
 	overlayProgOverlayWhiteout       = "overlay_whiteout"
 	overlayProgOverlayWrite          = "overlay_write"
 	overlayProgOverlayWriteStart     = "overlay_write_start"
+	overlayVarCasts                  = "casts"
 	overlayVarHasStorage             = "has_storage"
 	overlayVarLost                   = "lost"
 	overlayVarSeen                   = "seen"
@@ -224,6 +225,7 @@ type overlayMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type overlayVariableSpecs struct {
+	Casts         *ebpf.VariableSpec `ebpf:"casts"`
 	HasStorage    *ebpf.VariableSpec `ebpf:"has_storage"`
 	Lost          *ebpf.VariableSpec `ebpf:"lost"`
 	Seen          *ebpf.VariableSpec `ebpf:"seen"`
@@ -267,6 +269,7 @@ func (m *overlayMaps) Close() error {
 //
 // It can be passed to loadOverlayObjects or ebpf.CollectionSpec.LoadAndAssign.
 type overlayVariables struct {
+	Casts         *ebpf.Variable `ebpf:"casts"`
 	HasStorage    *ebpf.Variable `ebpf:"has_storage"`
 	Lost          *ebpf.Variable `ebpf:"lost"`
 	Seen          *ebpf.Variable `ebpf:"seen"`

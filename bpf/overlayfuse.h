@@ -20,10 +20,25 @@ struct super_block___fuse {
 static __always_inline bool is_overlayfs(struct super_block *sb)
 {
 	const char *subtype = ((struct super_block___fuse *)sb)->s_subtype;
-	char name[16] = {};
+	struct uid_gid_extent *three;
+	union {
+		char text[16];
+		__u32 words[4];
+	} name = {};
 
-	return bpf_probe_read_kernel_str(name, sizeof(name), subtype) == sizeof("fuse-overlayfs") &&
-	       __builtin_memcmp(name, "fuse-overlayfs", sizeof("fuse-overlayfs")) == 0;
+	if (casts) {
+		/* A cast wants a type of the kernel: this one is three words. */
+		three = bpf_rdonly_cast(subtype, bpf_core_type_id_kernel(struct uid_gid_extent));
+		name.words[0] = three->first;
+		name.words[1] = three->lower_first;
+		name.words[2] = three->count;
+		three =
+		    bpf_rdonly_cast(subtype + 12, bpf_core_type_id_kernel(struct uid_gid_extent));
+		name.words[3] = three->first;
+	} else {
+		bpf_probe_read_kernel_str(name.text, sizeof(name.text), subtype);
+	}
+	return __builtin_memcmp(name.text, "fuse-overlayfs", sizeof("fuse-overlayfs")) == 0;
 }
 
 /* The task of a call on a file of fuse-overlayfs when it is to be counted. */
