@@ -132,10 +132,15 @@ func TestEnter(t *testing.T) {
 	if err := poll(ctx, a.done, func() error {
 		tree, err := a.Client.Tree(ctx)
 		for _, n := range tree {
-			for below := n.Children; int(n.InitPID) == c.Process.Pid && len(below) > 0; below = below[0].Children {
-				// By what its first process is by now: its name may be of before.
-				if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", below[0].InitPID)); string(comm) == "sleep\n" {
-					outer, inner, member = n.ID, below[0].ID, int(below[0].InitPID)
+			if int(n.InitPID) != c.Process.Pid {
+				continue
+			}
+			// unshare itself waits beside it, in its user namespace alone.
+			for queue := n.Children; len(queue) > 0; queue = queue[1:] {
+				below := queue[0]
+				queue = append(queue, below.Children...)
+				if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", below.InitPID)); string(comm) == "sleep\n" {
+					outer, inner, member = n.ID, below.ID, int(below.InitPID)
 					return nil
 				}
 			}
