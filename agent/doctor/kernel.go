@@ -98,7 +98,6 @@ func (n *Node) hooks(ctx context.Context) finding {
 	}
 	works, poor := []string{}, []string{}
 	for _, k := range alike(h.Hooks) {
-		names := strings.Join(k.names, ", ")
 		switch {
 		case k.State == "unproven" && k.Rare: // waits for what it tells of
 			works = append(works, k.Name)
@@ -107,9 +106,9 @@ func (n *Node) hooks(ctx context.Context) finding {
 			if len(k.names) > 1 {
 				is = "are"
 			}
-			poor = append(poor, fmt.Sprintf("%s %s %s (%s): without: %s", names, is, k.State, k.Reason, strings.Join(k.losses, ", ")))
+			poor = append(poor, fmt.Sprintf("%d %s %s (%s): %s; without: %s", len(k.names), is, k.State, k.Reason, someOf(k.names), someOf(k.losses)))
 		case k.Reason != "":
-			poor = append(poor, fmt.Sprintf("%s does not tell %s", names, k.Reason))
+			poor = append(poor, fmt.Sprintf("%s does not tell %s", strings.Join(k.names, ", "), k.Reason))
 		default:
 			works = append(works, k.names...)
 		}
@@ -124,6 +123,15 @@ func (n *Node) hooks(ctx context.Context) finding {
 		return okf("all %d active: %s", len(works), strings.Join(works, ", "))
 	}
 	return warnf("%d of %d fully active; %s", len(works), len(h.Hooks), strings.Join(poor, "; "))
+}
+
+// someOf joins the first of many.
+func someOf(all []string) string {
+	const most = 5
+	if len(all) <= most+1 {
+		return strings.Join(all, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(all[:most], ", "), len(all)-most)
 }
 
 // hooksAlike are hooks in one state for one reason, such as a kernel that

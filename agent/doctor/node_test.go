@@ -203,7 +203,7 @@ func TestHooksAlike(t *testing.T) {
 			{Name: "e", State: "silent", Reason: "load: refused", Loss: "births"},
 		}}, nil
 	}
-	want := "1 of 5 fully active; a, c, d are missing (load: refused): without: reads, writes; e is silent (load: refused): without: births"
+	want := "1 of 5 fully active; 3 are missing (load: refused): a, c, d; without: reads, writes; 1 is silent (load: refused): e; without: births"
 	if got := n.hooks(t.Context()); got.state != Warn || got.found != want {
 		t.Errorf("got %s %q, want %q", got.state, got.found, want)
 	}

@@ -15,8 +15,9 @@ var (
 
 // Select finds the container that a person means by expr: a short id, a
 // runtime's id, or either's first four digits or more; a name; or a path of
-// such steps from the outside in ("pod/app", "pod ▸ app"), each below the one
-// before it, not necessarily right below. A live container is preferred to one
+// such steps from the outside in ("web/db", "web ▸ db"), each below the one
+// before it, not necessarily right below; a container of a pod is one, two or three
+// of them, as in "namespace/pod", "pod/container" or the container alone. A live container is preferred to one
 // that is gone, the newest to older ones; one that a runtime has given the name
 // to one that shows it for want of better. Names are compared as they are.
 func Select(expr string, all []ContainerRecord) (ContainerRecord, error) {
@@ -69,18 +70,18 @@ func matches(all []ContainerRecord, byID map[string]ContainerRecord, path []stri
 	}
 	var found []ContainerRecord
 	for _, c := range all {
-		if !c.is(path[len(path)-1]) {
+		_, n := c.claims(path)
+		if n == 0 {
 			continue
 		}
-		rest := path[:len(path)-1]
+		rest := path[:len(path)-n]
 		up, ok := byID[c.Parent]
 		for range maxChain { // a damaged history may hold a circle
 			if !ok || len(rest) == 0 {
 				break
 			}
-			if up.is(rest[len(rest)-1]) {
-				rest = rest[:len(rest)-1]
-			}
+			_, n := up.claims(rest)
+			rest = rest[:len(rest)-n]
 			up, ok = byID[up.Parent]
 		}
 		if len(rest) == 0 {
@@ -93,7 +94,22 @@ func matches(all []ContainerRecord, byID map[string]ContainerRecord, path []stri
 // minPrefix is how many digits of an id are enough to mean it.
 const minPrefix = 4
 
-func (c ContainerRecord) is(step string) bool { return c.claim(step) > 0 }
+// claims is how strong a container's claim to the last steps of a path is, and to how
+// many of them; 0 is none. Kubernetes' word for a pod, given whole, is stronger than
+// any name from inside.
+func (c ContainerRecord) claims(path []string) (strength, steps int) {
+	if c.Pod != nil && c.Pod.Name != "" {
+		for _, whole := range [][]string{{c.Pod.Namespace, c.Pod.Name, c.Pod.Container}, {c.Pod.Namespace, c.Pod.Name}, {c.Pod.Name, c.Pod.Container}} {
+			if n := len(path) - len(whole); n >= 0 && slices.Equal(path[n:], whole) {
+				return 4, len(whole)
+			}
+		}
+	}
+	if s := c.claim(path[len(path)-1]); s > 0 {
+		return s, 1
+	}
+	return 0, 0
+}
 
 // claim is how strong a container's claim to be meant by a step is; 0 is none.
 // A host name or a command, which is all that some have to show, is whatever
@@ -107,7 +123,7 @@ func (c ContainerRecord) claim(step string) int {
 	case step == c.Name.Name,
 		len(step) >= minPrefix && isHex(step) && (strings.HasPrefix(c.ID, step) || strings.HasPrefix(c.Name.ID, step)):
 		return 2
-	case step == c.Display:
+	case step == c.Display, c.Pod != nil && (step == c.Pod.Name || step == c.Pod.Container):
 		return 1
 	}
 	return 0
@@ -115,11 +131,14 @@ func (c ContainerRecord) claim(step string) int {
 
 // strongest keeps those with the strongest claim to the innermost step.
 func strongest(found []ContainerRecord, expr string) []ContainerRecord {
-	last := expr
-	if path := steps(expr); len(path) > 0 {
-		last = path[len(path)-1]
+	claim := func(c ContainerRecord) int {
+		best := c.claim(expr)
+		if path := steps(expr); len(path) > 0 {
+			s, _ := c.claims(path)
+			best = max(best, s)
+		}
+		return best
 	}
-	claim := func(c ContainerRecord) int { return max(c.claim(expr), c.claim(last)) }
 	best := 0
 	for _, c := range found {
 		best = max(best, claim(c))

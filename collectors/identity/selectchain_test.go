@@ -129,6 +129,40 @@ func TestBelow(t *testing.T) {
 	}
 }
 
+// A container of a pod is known by the pod, given whole, whatever names are inside.
+func TestSelectPod(t *testing.T) {
+	pod := func(ns, name, container string) *Pod { return &Pod{Namespace: ns, Name: name, Container: container} }
+	all := []ContainerRecord{
+		{ID: "aaaa00000001", Display: "beef", Pod: pod("team", "web-0", "app"), Last: at(9)},
+		{ID: "aaaa00000002", Display: "feed", Pod: pod("team", "web-1", "app"), Last: at(9)},
+		{ID: "aaaa00000003", Display: "deed", Pod: pod("team", "web-1", "side"), Last: at(9)},
+		{ID: "bbbb00000001", Parent: "aaaa00000001", Display: "db", Name: Name{Name: "db"}, Last: at(9)},
+		{ID: "bbbb00000002", Parent: "aaaa00000002", Display: "db", Name: Name{Name: "db"}, Last: at(9)},
+		{ID: "bbbb00000003", Parent: "aaaa00000002", Display: "team", Name: Name{Name: "team"}, Last: at(9)}, // poses as a pod
+		{ID: "bbbb00000004", Parent: "bbbb00000003", Display: "web-0", Name: Name{Name: "web-0"}, Last: at(9)},
+		{ID: "bbbb00000005", Parent: "bbbb00000004", Display: "app", Name: Name{Name: "app"}, Last: at(9)},
+	}
+	for expr, want := range map[string]string{
+		"team/web-0/app":    "aaaa00000001",
+		"team/web-0":        "aaaa00000001",
+		"team/web-0/app/db": "bbbb00000001",
+		"team/web-0/db":     "bbbb00000001",
+		"web-1/app/db":      "bbbb00000002",
+		"web-1/side":        "aaaa00000003",
+		"side":              "aaaa00000003",
+		"web-1/app/team":    "bbbb00000003",
+		"team/web-1":        "", // two containers
+		"team/web-1/other":  "",
+		"other/web-1/side":  "",
+		"side/db":           "",
+	} {
+		c, err := Select(expr, all)
+		if c.ID != want || (err == nil) != (want != "") {
+			t.Errorf("%q: got %q, %v; want %q", expr, c.ID, err, want)
+		}
+	}
+}
+
 func TestDisplayName(t *testing.T) {
 	outer := &Container{Nodename: "host1"}
 	for name, c := range map[string]Container{
