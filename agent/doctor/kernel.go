@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/eyas-agent/eyas/bpf"
 	"github.com/eyas-agent/eyas/exporter/api"
 )
 
@@ -96,11 +97,13 @@ func (n *Node) hooks(ctx context.Context) finding {
 	if err != nil {
 		return unreadable(err)
 	}
-	works, poor := []string{}, []string{}
+	works, poor, later := []string{}, []string{}, 0
 	for _, k := range alike(h.Hooks) {
 		switch {
 		case k.State == "unproven" && k.Rare: // waits for what it tells of
-			works = append(works, k.Name)
+			works = append(works, k.names...)
+		case k.Reason == bpf.NotYet:
+			later += len(k.names)
 		case k.State != "active":
 			is := "is"
 			if len(k.names) > 1 {
@@ -119,8 +122,13 @@ func (n *Node) hooks(ctx context.Context) finding {
 	switch {
 	case len(h.Hooks) == 0:
 		return unknownf("the agent names no hooks")
+	case len(poor) == 0 && later > 0:
+		return unknownf("%d of %d active, the others are being attached: ask again", len(works), len(h.Hooks))
 	case len(poor) == 0:
 		return okf("all %d active: %s", len(works), strings.Join(works, ", "))
+	}
+	if later > 0 {
+		poor = append(poor, fmt.Sprintf("%d still to be attached", later))
 	}
 	return warnf("%d of %d fully active; %s", len(works), len(h.Hooks), strings.Join(poor, "; "))
 }
