@@ -10,6 +10,7 @@ import (
 
 	"github.com/eyas-agent/eyas/collectors/fold"
 	"github.com/eyas-agent/eyas/collectors/identity"
+	"github.com/eyas-agent/eyas/collectors/series"
 )
 
 // Reader reads a cgroup; *Hierarchy is one.
@@ -64,7 +65,10 @@ type place struct {
 }
 
 // Collect implements prometheus.Collector.
-func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+func (c *Collector) Collect(ch chan<- prometheus.Metric) { c.Tell(series.To(ch)) }
+
+// Tell writes what Collect sends.
+func (c *Collector) Tell(w series.Writer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.look()
@@ -74,7 +78,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	unread := c.read(places, c.begin, func(p *place, s *Stats) {
 		switch {
 		case p.own:
-			emit(ch, p, s)
+			emit(w, p, s)
 		case p.top:
 			c.nested.Set(p.outer, p.id, sumsOf(s))
 			memory[p.outer] += memoryOf(s)
@@ -85,10 +89,11 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		c.begin = (len(places) - unread + c.begin) % len(places)
 	}
 	for outer, r := range c.nested.Remainders() {
-		emitRemainder(ch, outers[outer], r.Sum, memory[outer])
+		emitRemainder(w, outers[outer], r.Sum, memory[outer])
 	}
-	ch <- prometheus.MustNewConstMetric(descUnread, prometheus.GaugeValue, float64(unread))
-	ch <- prometheus.MustNewConstMetric(descTime, prometheus.GaugeValue, time.Since(start).Seconds())
+	row := w.Row(nil)
+	row.Set(ofUnread, float64(unread))
+	row.Set(ofTime, time.Since(start).Seconds())
 }
 
 // read reads the cgroups of places, from the one at begin on, as many as there
