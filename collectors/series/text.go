@@ -92,10 +92,15 @@ type textRow struct {
 	labels []byte
 }
 
+// begin adds a name and the labels of the row.
+func (r *textRow) begin(b []byte, name, suffix string) []byte {
+	return append(append(append(append(b, name...), suffix...), '{'), r.labels...)
+}
+
 // Set implements Row.
 func (r *textRow) Set(f *Family, v float64, more ...string) {
 	l := r.to.of(f)
-	b := append(append(append(l.text, f.name...), '{'), r.labels...)
+	b := r.begin(l.text, f.name, "")
 	for i, name := range f.more {
 		b = appendLabel(b, name, more[i])
 	}
@@ -104,21 +109,21 @@ func (r *textRow) Set(f *Family, v float64, more ...string) {
 
 // Distribution implements Row.
 func (r *textRow) Distribution(f *Family, bounds []float64, counts []uint64, count uint64, sum float64) {
-	l := r.to.of(f)
-	b := l.text
-	bucket := func(bound float64, n uint64) {
-		b = append(append(append(append(b, f.name...), "_bucket{"...), r.labels...), `le="`...)
-		b = append(appendFloat(b, bound), '"', ',')
-		b = appendValue(b, float64(n))
-	}
 	for i, bound := range bounds {
-		bucket(bound, counts[i])
+		r.bucket(f, bound, counts[i])
 	}
-	bucket(math.Inf(1), count)
-	b = append(append(append(b, f.name...), "_sum{"...), r.labels...)
-	b = appendValue(b, sum)
-	b = append(append(append(b, f.name...), "_count{"...), r.labels...)
-	l.text = appendValue(b, float64(count))
+	r.bucket(f, math.Inf(1), count)
+	l := r.to.of(f)
+	l.text = appendValue(r.begin(l.text, f.name, "_sum"), sum)
+	l = r.to.of(f)
+	l.text = appendValue(r.begin(l.text, f.name, "_count"), float64(count))
+}
+
+func (r *textRow) bucket(f *Family, bound float64, n uint64) {
+	l := r.to.of(f)
+	b := append(r.begin(l.text, f.name, "_bucket"), `le="`...)
+	b = append(appendFloat(b, bound), '"', ',')
+	l.text = appendValue(b, float64(n))
 }
 
 // appendLabel adds a label and a comma.
