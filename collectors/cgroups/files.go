@@ -2,7 +2,6 @@ package cgroups
 
 import (
 	"fmt"
-	"iter"
 	"strconv"
 	"strings"
 
@@ -20,34 +19,23 @@ func openDirectory(path string) (directory, error) {
 
 func (d directory) close() { _ = unix.Close(int(d)) } // nothing was written
 
-// Most files are small; io.stat has a line of each device. What is longer than the
-// second is cut.
-const (
-	usualFile = 4096
-	maxFile   = 1 << 20
-)
+// maxFile bounds what is read of a file.
+const maxFile = 4096
 
 // read returns a file's content. Plain system calls: os.File would try to poll
-// each. The kernel fills the buffer as long as there is more.
+// each. The kernel hands over a file of this size at once.
 func (d directory) read(name string) (string, error) {
 	fd, err := unix.Openat(int(d), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return "", err
 	}
 	defer unix.Close(fd)
-	var buf [usualFile]byte
+	var buf [maxFile]byte
 	n, err := unix.Read(fd, buf[:])
 	if err != nil {
 		return "", err
 	}
-	text := string(buf[:n])
-	for n == len(buf) && len(text) < maxFile {
-		if n, err = unix.Read(fd, buf[:]); err != nil {
-			return "", err
-		}
-		text += string(buf[:n])
-	}
-	return text, nil
+	return string(buf[:n]), nil
 }
 
 // text is the file's content; "" when it cannot be read.
@@ -78,72 +66,17 @@ func parseValue(s string) (uint64, bool) {
 	return n, err == nil
 }
 
-// fields yields the keys and numbers of lines such as those of cpu.stat.
-func fields(s string) iter.Seq2[string, uint64] {
-	return func(yield func(string, uint64) bool) {
-		for line := range strings.Lines(s) {
-			key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-			if n, err := strconv.ParseUint(value, 10, 64); err == nil && !yield(key, n) {
-				return
-			}
-		}
-	}
-}
-
-// parseCPU parses cpu.stat; nil when there is nothing in it.
-func parseCPU(s string) *CPU {
-	if s == "" {
-		return nil
-	}
-	c := &CPU{}
-	for key, n := range fields(s) {
-		switch key {
-		case "user_usec":
-			c.User = microseconds(n)
-		case "system_usec":
-			c.System = microseconds(n)
-		case "nr_periods":
-			c.Periods = n
-		case "nr_throttled":
-			c.ThrottledPeriods = n
-		case "throttled_usec":
-			c.Throttled = microseconds(n)
-		}
-	}
-	return c
-}
-
-// parseIO adds up the devices of io.stat.
-func parseIO(s string) *IO {
-	sum := &IO{}
-	for line := range strings.Lines(s) {
-		for _, field := range strings.Fields(line) {
-			key, value, _ := strings.Cut(field, "=")
-			n, err := strconv.ParseUint(value, 10, 64)
-			if err != nil {
-				continue
-			}
-			switch key {
-			case "rbytes":
-				sum.ReadBytes += n
-			case "wbytes":
-				sum.WriteBytes += n
-			case "rios":
-				sum.Reads += n
-			case "wios":
-				sum.Writes += n
-			}
-		}
-	}
-	return sum
-}
-
 // parseEvents parses memory.events; nil when it has no oom. What a kernel does
 // not count is 0.
 func parseEvents(s string) *MemoryEvents {
 	var e MemoryEvents
 	found := false
-	for key, n := range fields(s) {
+	for line := range strings.Lines(s) {
+		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		n, err := strconv.ParseUint(value, 10, 64)
+		if err != nil {
+			continue
+		}
 		switch key {
 		case "max":
 			e.Max = n

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/containerd/cgroups/v3/cgroup2"
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
@@ -98,11 +99,6 @@ func (h *Hierarchy) Path(id uint64) string {
 	return "/" + rel
 }
 
-// open opens a cgroup's directory.
-func (h *Hierarchy) open(path string) (directory, error) {
-	return openDirectory(filepath.Join(h.mount, filepath.Clean("/"+path)))
-}
-
 // PIDs are the pids controller's numbers of one cgroup: tasks, threads
 // included.
 type PIDs struct {
@@ -116,12 +112,15 @@ func (p PIDs) Unlimited() bool { return p.Max == math.MaxUint64 }
 // PIDs reads the pids controller of a cgroup; false when the controller is not
 // enabled there, or the cgroup is gone.
 func (h *Hierarchy) PIDs(path string) (PIDs, bool) {
-	dir, err := h.open(path)
+	m, err := cgroup2.Load(filepath.Clean("/"+path), cgroup2.WithMountpoint(h.mount))
 	if err != nil {
 		return PIDs{}, false
 	}
-	defer dir.close()
-	current, ok := parseValue(dir.text("pids.current"))
-	limit, limited := parseValue(dir.text("pids.max"))
-	return PIDs{Current: current, Max: limit}, ok && limited
+	s, err := m.StatFiltered(cgroup2.StatPids)
+	if err != nil || s.Pids == nil || (s.Pids.Limit == 0 && s.Pids.Current == 0) {
+		// The library reads a missing file as 0; a cgroup with processes in it
+		// has a current count.
+		return PIDs{}, false
+	}
+	return PIDs{Current: s.Pids.Current, Max: s.Pids.Limit}, true
 }
