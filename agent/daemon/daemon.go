@@ -16,7 +16,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	promcollectors "github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
@@ -152,7 +151,6 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	pod.follow(checks)
 	ask.Names = pod.names()
 
-	registry := prometheus.NewRegistry()
 	gather := processes.Options{Counter: monitor, Table: t, MaxNested: c.MaxNestedSeries, Log: log}
 	if hierarchy != nil {
 		gather.Limits = hierarchy
@@ -176,10 +174,9 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	if plugin != nil {
 		all = append(all, plugin)
 	}
-	for _, collector := range all {
-		if err := registry.Register(collector); err != nil {
-			return fmt.Errorf("register collector: %w", err)
-		}
+	exposition, err := metrics.NewExposition(all...)
+	if err != nil {
+		return err
 	}
 
 	var failed atomic.Pointer[error]
@@ -207,6 +204,10 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 		default:
 			return errors.New("the first snapshot is not taken yet")
 		}
+	}
+	scrapes, err := metrics.Handler(exposition, healthy, ready, log)
+	if err != nil {
+		return err
 	}
 	run("tracker", t.Run)
 	run("namer", t.RunNamer)
@@ -236,7 +237,7 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	run("doctor", func(ctx context.Context) error { return runChecks(ctx, t.Ready(), checks) })
 	run("nsdelegate", func(ctx context.Context) error { return boundary.run(ctx, lookForNSDelegate) })
 	if listener != nil {
-		run("metrics", serve(listener, metrics.Handler(registry, healthy, ready, log)))
+		run("metrics", serve(listener, scrapes))
 	}
 	log.Info().Str("socket", c.Socket).Str("listen", c.Listen).Str("state_dir", c.StateDir).Msg("eyas agent runs")
 	return g.Wait()
