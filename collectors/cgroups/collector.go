@@ -1,7 +1,6 @@
 package cgroups
 
 import (
-	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -30,9 +29,8 @@ type Options struct {
 	Reader    Reader
 	Table     Table
 	MaxNested int           // nested containers with series, per outermost one; default 50
-	MaxReads  int           // cgroups read at a scrape, and behind it; default 2000
-	MaxTime   time.Duration // after which a scrape begins no other read; default 20 ms
-	MaxBehind time.Duration // the same of what is read behind a scrape; default 2 s
+	MaxReads  int           // cgroups read at a scrape; default 2000
+	MaxTime   time.Duration // after which a scrape begins no other read; default 2 s
 	Log       zerolog.Logger
 }
 
@@ -41,16 +39,8 @@ type Collector struct {
 	o      Options
 	mu     sync.Mutex
 	nested *fold.Series[sums]
-	known  map[string]known // by the container's id
-	begin  int              // the read that the last scrape had no time for
-	behind bool             // somebody reads on
-	looked bool             // for controllers
-}
-
-// known is what a cgroup was read to be last.
-type known struct {
-	stats Stats
-	at    time.Time
+	begin  int  // the read that the last scrape had no time for
+	looked bool // for controllers
 }
 
 // New returns a Collector.
@@ -59,12 +49,9 @@ func New(o Options) *Collector {
 		o.MaxReads = 2000
 	}
 	if o.MaxTime <= 0 {
-		o.MaxTime = 20 * time.Millisecond
+		o.MaxTime = 2 * time.Second
 	}
-	if o.MaxBehind <= 0 {
-		o.MaxBehind = 2 * time.Second
-	}
-	return &Collector{o: o, nested: fold.New(o.MaxNested, (*sums).add), known: map[string]known{}}
+	return &Collector{o: o, nested: fold.New(o.MaxNested, (*sums).add)}
 }
 
 // place is a container with a cgroup of its own.
@@ -80,112 +67,53 @@ type place struct {
 // Collect implements prometheus.Collector.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) { c.Tell(series.To(ch)) }
 
-// Tell writes what Collect sends: what a scrape has time to read as it is now, and the
-// rest as it was when it was read last, which is behind the scrape before at the latest
-// unless there is too much of it.
+// Tell writes what Collect sends.
 func (c *Collector) Tell(w series.Writer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.look()
 	start := time.Now()
 	places, outers := c.places()
-	c.forget(places)
-	turn := make([]place, 0, len(places)) // from where the last scrape stopped
-	if len(places) > 0 {
-		c.begin %= len(places)
-		turn = append(append(turn, places[c.begin:]...), places[:c.begin]...)
-	}
-	left := c.read(turn, c.o.MaxReads, c.o.MaxTime, c.keep)
-	took := time.Since(start)
-	c.begin += len(turn) - len(left)
-	if len(left) > 0 && !c.behind {
-		c.behind = true
-		go c.readBehind(left, c.o.MaxReads-(len(turn)-len(left)))
-	}
-
-	unread, oldest := 0, start
-	for i := range left {
-		if _, ok := c.known[left[i].id]; !ok {
-			unread++
-		}
-	}
 	memory := map[string]uint64{} // of what is folded, by the outermost container's id
-	for i := range places {
-		p := &places[i]
-		k, ok := c.known[p.id]
-		if !ok {
-			continue
-		}
-		if k.at.Before(oldest) {
-			oldest = k.at
-		}
+	unread := c.read(places, c.begin, func(p *place, s *Stats) {
 		switch {
 		case p.own:
-			emit(w, p, &k.stats)
+			emit(w, p, s)
 		case p.top:
-			c.nested.Set(p.outer, p.id, sumsOf(&k.stats))
-			memory[p.outer] += memoryOf(&k.stats)
+			c.nested.Set(p.outer, p.id, sumsOf(s))
+			memory[p.outer] += memoryOf(s)
 		}
+	})
+	if unread > 0 {
+		// Where this scrape stops the next one begins.
+		c.begin = (len(places) - unread + c.begin) % len(places)
 	}
 	for outer, r := range c.nested.Remainders() {
 		emitRemainder(w, outers[outer], r.Sum, memory[outer])
 	}
 	row := w.Row(nil)
 	row.Set(ofUnread, float64(unread))
-	row.Set(ofTime, took.Seconds())
-	row.Set(ofAge, start.Sub(oldest).Seconds())
+	row.Set(ofTime, time.Since(start).Seconds())
 }
 
-// keep takes over what was read; nil: it vanished, and the table will tell. The lock is
-// held.
-func (c *Collector) keep(p *place, s *Stats) {
-	if s == nil {
-		delete(c.known, p.id)
-		return
-	}
-	c.known[p.id] = known{stats: *s, at: time.Now()}
-}
-
-// forget drops what is kept of those that are gone.
-func (c *Collector) forget(places []place) {
-	live := make(map[string]bool, len(places))
-	for i := range places {
-		live[places[i].id] = true
-	}
-	maps.DeleteFunc(c.known, func(id string, _ known) bool { return !live[id] })
-}
-
-// readBehind reads what a scrape had no time for, for the next one.
-func (c *Collector) readBehind(left []place, most int) {
-	c.read(left, most, c.o.MaxBehind, func(p *place, s *Stats) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.keep(p, s)
-	})
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.behind = false
-}
-
-// read reads the cgroups of places, as many as there is time for, and returns those
-// that are left. f has nil of one that vanished.
-func (c *Collector) read(places []place, most int, limit time.Duration, f func(*place, *Stats)) (left []place) {
+// read reads the cgroups of places, from the one at begin on, as many as there
+// is time for, and returns how many are left.
+func (c *Collector) read(places []place, begin int, f func(*place, *Stats)) (unread int) {
 	start := time.Now()
 	for i := range places {
-		if i >= most || time.Since(start) > limit {
-			return places[i:]
+		if i >= c.o.MaxReads || time.Since(start) > c.o.MaxTime {
+			return len(places) - i
 		}
-		if s, err := c.o.Reader.Stats(places[i].path); err == nil {
-			f(&places[i], &s)
-		} else {
-			f(&places[i], nil)
+		p := &places[(i+begin)%len(places)]
+		if s, err := c.o.Reader.Stats(p.path); err == nil { // else it vanished: the table will tell
+			f(p, &s)
 		}
 	}
-	return nil
+	return 0
 }
 
 // Totals reads the cgroup of each live container that want takes and that has
-// one of its own, by the container's id: as many as there is time for, outer ones
+// one of its own, by the container's id: as many as a scrape would, outer ones
 // first. Safe for concurrent use, and does not wait for scrapes; want is called
 // with the table's lock held.
 func (c *Collector) Totals(want func(*identity.Container) bool) map[string]Stats {
@@ -198,11 +126,7 @@ func (c *Collector) Totals(want func(*identity.Container) bool) map[string]Stats
 		}
 	})
 	all := make(map[string]Stats, len(places))
-	c.read(places, c.o.MaxReads, c.o.MaxBehind, func(p *place, s *Stats) {
-		if s != nil {
-			all[p.id] = *s
-		}
-	})
+	c.read(places, 0, func(p *place, s *Stats) { all[p.id] = *s })
 	return all
 }
 

@@ -39,16 +39,15 @@ var (
 	ofIOBytes   = counter("io_bytes_total", "Bytes to and from block devices, by operation: read, write.", "operation")
 	ofIO        = counter("io_operations_total", "Operations on block devices, by operation: read, write.", "operation")
 	ofPressure  = counter("pressure_seconds_total", "Time that some, or all (full), tasks stood still for lack of a resource: cpu, memory, io.", "resource", "kind")
-	ofUnread    = series.Gauge("eyas_cgroups_unread", "Containers whose cgroups nobody has had time to read yet, or are too many: their series are missing.", nil)
-	ofTime      = series.Gauge("eyas_cgroups_read_seconds", "Time that reading cgroups took at this scrape. It ends after 20 ms, and what is left is read behind it, for the next one.", nil)
-	ofAge       = series.Gauge("eyas_cgroups_oldest_seconds", "Age of the oldest numbers of a cgroup in this scrape.", nil)
+	ofUnread    = series.Gauge("eyas_cgroups_unread", "Containers whose cgroups the scrape had no time for, or were too many: their series are missing from it.", nil)
+	ofTime      = series.Gauge("eyas_cgroups_read_seconds", "Time that reading the cgroups took at this scrape.", nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, f := range []*series.Family{
 		ofMemory, ofMemoryMax, ofMemoryPeak, ofSwap, ofSwapMax, ofEvents, ofCPU, ofPeriods, ofThrottled, ofThrottle,
-		ofIOBytes, ofIO, ofPressure, ofUnread, ofTime, ofAge,
+		ofIOBytes, ofIO, ofPressure, ofUnread, ofTime,
 	} {
 		ch <- f.Desc()
 	}
