@@ -102,7 +102,7 @@ func (n *Node) hooks(ctx context.Context) finding {
 		switch {
 		case k.State == "unproven" && k.Rare: // waits for what it tells of
 			works = append(works, k.names...)
-		case k.Reason == bpf.NotYet:
+		case k.State == "missing" && k.Reason == bpf.NotYet:
 			later += len(k.names)
 		case k.State != "active":
 			is := "is"

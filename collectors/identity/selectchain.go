@@ -16,8 +16,9 @@ var (
 // Select finds the container that a person means by expr: a short id, a
 // runtime's id, or either's first four digits or more; a name; or a path of
 // such steps from the outside in ("web/db", "web ▸ db"), each below the one
-// before it, not necessarily right below; a container of a pod is one, two or three
-// of them, as in "namespace/pod", "pod/container" or the container alone. A live container is preferred to one
+// before it, not necessarily right below. A path that begins with a pod, as
+// NAMESPACE/POD[/CONTAINER], or with an outermost container's whole runtime id, means
+// that one, or what is inside it, whatever others call themselves. A live container is preferred to one
 // that is gone, the newest to older ones; one that a runtime has given the name
 // to one that shows it for want of better. Names are compared as they are.
 func Select(expr string, all []ContainerRecord) (ContainerRecord, error) {
@@ -32,12 +33,15 @@ func Select(expr string, all []ContainerRecord) (ContainerRecord, error) {
 	if c, ok := byID[expr]; ok {
 		return c, nil // a short id is nobody else's, whatever others call themselves
 	}
-	// A name may hold a slash itself, so the whole is tried first.
-	found := matches(all, byID, []string{expr})
-	if len(found) == 0 {
-		found = matches(all, byID, steps(expr))
+	found, sure := anchored(all, steps(expr))
+	if !sure {
+		// A name may hold a slash itself, so the whole is tried first.
+		if found = matches(all, byID, []string{expr}); len(found) == 0 {
+			found = matches(all, byID, steps(expr))
+		}
+		found = prefer(found)
 	}
-	found = strongest(prefer(found), expr)
+	found = strongest(found, expr)
 	switch len(found) {
 	case 0:
 		return ContainerRecord{}, fmt.Errorf("select container %q: %w: see eyas tree", expr, ErrNoContainer)
@@ -64,24 +68,84 @@ func steps(expr string) []string {
 	return out
 }
 
+// anchored finds what a path means that begins with an outermost container by a word
+// that nobody inside has a say in: its pod, or its whole runtime id. It reports whether
+// the path does.
+func anchored(all []ContainerRecord, path []string) (found []ContainerRecord, sure bool) {
+	anchors, n := anchors(all, path)
+	if len(anchors) == 0 {
+		return nil, false
+	}
+	rest := path[n:]
+	if len(rest) == 0 {
+		return prefer(anchors), true
+	}
+	for _, a := range anchors {
+		var inside []ContainerRecord
+		byID := map[string]ContainerRecord{}
+		for _, c := range Below(all, a.ID) {
+			if c.ID != a.ID {
+				inside, byID[c.ID] = append(inside, c), c
+			}
+		}
+		found = append(found, matches(inside, byID, rest)...)
+	}
+	return prefer(found), true
+}
+
+// anchors are the outermost containers that a path begins with, by its first n steps:
+// by as many as there can be. Those that hold a pod's namespaces have no name, and are
+// meant only if there is no other.
+func anchors(all []ContainerRecord, path []string) (found []ContainerRecord, n int) {
+	for _, c := range all {
+		if c.Parent != "" {
+			continue
+		}
+		has := 0
+		switch p := c.Pod; {
+		case len(path) > 2 && p != nil && path[0] == p.Namespace && path[1] == p.Name && path[2] == p.Container:
+			has = 3
+		case len(path) > 1 && p != nil && path[0] == p.Namespace && path[1] == p.Name:
+			has = 2
+		case len(path) > 0 && len(c.Name.ID) >= wholeID && path[0] == c.Name.ID:
+			has = 1
+		}
+		switch {
+		case has == 0 || has < n:
+		case has > n:
+			found, n = []ContainerRecord{c}, has
+		default:
+			found = append(found, c)
+		}
+	}
+	named := slices.DeleteFunc(slices.Clone(found), func(c ContainerRecord) bool { return c.Pod != nil && c.Pod.Container == "" })
+	if len(named) > 0 {
+		found = named
+	}
+	return found, n
+}
+
+// wholeID is fewer digits than a runtime's id has (64, or 32).
+const wholeID = 32
+
 func matches(all []ContainerRecord, byID map[string]ContainerRecord, path []string) []ContainerRecord {
 	if len(path) == 0 {
 		return nil
 	}
 	var found []ContainerRecord
 	for _, c := range all {
-		_, n := c.claims(path)
-		if n == 0 {
+		if !c.is(path[len(path)-1]) {
 			continue
 		}
-		rest := path[:len(path)-n]
+		rest := path[:len(path)-1]
 		up, ok := byID[c.Parent]
 		for range maxChain { // a damaged history may hold a circle
 			if !ok || len(rest) == 0 {
 				break
 			}
-			_, n := up.claims(rest)
-			rest = rest[:len(rest)-n]
+			if up.is(rest[len(rest)-1]) {
+				rest = rest[:len(rest)-1]
+			}
 			up, ok = byID[up.Parent]
 		}
 		if len(rest) == 0 {
@@ -94,22 +158,7 @@ func matches(all []ContainerRecord, byID map[string]ContainerRecord, path []stri
 // minPrefix is how many digits of an id are enough to mean it.
 const minPrefix = 4
 
-// claims is how strong a container's claim to the last steps of a path is, and to how
-// many of them; 0 is none. Kubernetes' word for a pod, given whole, is stronger than
-// any name from inside.
-func (c ContainerRecord) claims(path []string) (strength, steps int) {
-	if c.Pod != nil && c.Pod.Name != "" {
-		for _, whole := range [][]string{{c.Pod.Namespace, c.Pod.Name, c.Pod.Container}, {c.Pod.Namespace, c.Pod.Name}, {c.Pod.Name, c.Pod.Container}} {
-			if n := len(path) - len(whole); n >= 0 && slices.Equal(path[n:], whole) {
-				return 4, len(whole)
-			}
-		}
-	}
-	if s := c.claim(path[len(path)-1]); s > 0 {
-		return s, 1
-	}
-	return 0, 0
-}
+func (c ContainerRecord) is(step string) bool { return c.claim(step) > 0 }
 
 // claim is how strong a container's claim to be meant by a step is; 0 is none.
 // A host name or a command, which is all that some have to show, is whatever
@@ -123,7 +172,7 @@ func (c ContainerRecord) claim(step string) int {
 	case step == c.Name.Name,
 		len(step) >= minPrefix && isHex(step) && (strings.HasPrefix(c.ID, step) || strings.HasPrefix(c.Name.ID, step)):
 		return 2
-	case step == c.Display, c.Pod != nil && (step == c.Pod.Name || step == c.Pod.Container):
+	case step == c.Display:
 		return 1
 	}
 	return 0
@@ -131,14 +180,11 @@ func (c ContainerRecord) claim(step string) int {
 
 // strongest keeps those with the strongest claim to the innermost step.
 func strongest(found []ContainerRecord, expr string) []ContainerRecord {
-	claim := func(c ContainerRecord) int {
-		best := c.claim(expr)
-		if path := steps(expr); len(path) > 0 {
-			s, _ := c.claims(path)
-			best = max(best, s)
-		}
-		return best
+	last := expr
+	if path := steps(expr); len(path) > 0 {
+		last = path[len(path)-1]
 	}
+	claim := func(c ContainerRecord) int { return max(c.claim(expr), c.claim(last)) }
 	best := 0
 	for _, c := range found {
 		best = max(best, claim(c))

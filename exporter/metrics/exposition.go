@@ -67,21 +67,21 @@ func (e *Exposition) handler(log zerolog.Logger) http.Handler {
 
 // write writes all series as text. Collectors work at the same time.
 func (e *Exposition) write(w http.ResponseWriter, format expfmt.Format) error {
-	texts, errs := make([]series.Text, len(e.sources)), make([]error, len(e.sources)+1)
+	texts, panics := make([]series.Text, len(e.sources)), make([]error, len(e.sources))
 	var wg sync.WaitGroup
 	for i, s := range e.sources {
 		wg.Go(func() {
-			// As with a registry, a collector's mistake costs its own series.
+			// A collector's mistake costs its own series.
 			defer func() {
 				if p := recover(); p != nil {
-					errs[i] = fmt.Errorf("%T: panic: %v", s, p)
+					panics[i] = fmt.Errorf("%T: panic: %v", s, p)
 				}
 			}()
 			s.Tell(&texts[i])
 		})
 	}
 	families, err := e.rest.Gather()
-	errs[len(e.sources)] = err
+	errs := []error{err}
 	enc := expfmt.NewEncoder(w, format)
 	for _, f := range families {
 		errs = append(errs, enc.Encode(f))
@@ -91,5 +91,5 @@ func (e *Exposition) write(w http.ResponseWriter, format expfmt.Format) error {
 		_, err := texts[i].WriteTo(w)
 		errs = append(errs, err, texts[i].Err())
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, panics...)...)
 }

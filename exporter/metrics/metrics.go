@@ -36,7 +36,7 @@ const maxScrapes = 4
 func Handler(e *Exposition, healthy, ready func() error, log zerolog.Logger) (http.Handler, error) {
 	// Prometheus asks for gzip. At this level it is a twelfth of the text, and that of
 	// the standard library takes five times as long.
-	compress, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed))
+	compress, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.EnableZstd(false))
 	if err != nil {
 		return nil, fmt.Errorf("compress metrics: %w", err)
 	}

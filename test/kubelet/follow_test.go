@@ -40,10 +40,11 @@ func steps(text, section string) (all []step) {
 }
 
 var (
-	spaces  = regexp.MustCompile(`[ \t]+`)
-	ids     = regexp.MustCompile(`\b[0-9a-f]{8,}\b`)
-	ages    = regexp.MustCompile(`\b(\d+[dhms])+\b`)
-	numbers = regexp.MustCompile(`\d+(\.\d+)?`)
+	spaces   = regexp.MustCompile(`[ \t]+`)
+	decimals = regexp.MustCompile(`\b\d+(\.\d+)?\b`)
+	ids      = regexp.MustCompile(`\b[0-9a-f]{8,}\b`)
+	ages     = regexp.MustCompile(`\b(\d+[dhms])+\b`)
+	numbers  = regexp.MustCompile(`\d+(\.\d+)?`)
 )
 
 // plain is a text without what differs from run to run.
@@ -52,8 +53,8 @@ func plain(text string) string {
 	for line := range strings.Lines(text) {
 		lines = append(lines, strings.TrimSpace(spaces.ReplaceAllString(line, " ")))
 	}
-	text = ids.ReplaceAllString(strings.TrimSpace(strings.Join(lines, "\n")), "ID")
-	return numbers.ReplaceAllString(ages.ReplaceAllString(text, "N"), "N")
+	text = decimals.ReplaceAllString(strings.TrimSpace(strings.Join(lines, "\n")), "N")
+	return numbers.ReplaceAllString(ages.ReplaceAllString(ids.ReplaceAllString(text, "ID"), "N"), "N")
 }
 
 // agrees reports whether a command has printed what the document says.

@@ -164,10 +164,13 @@ func (c *cluster) builds() {
 // prepared: it has ids, a cgroup that is its user's, and an Event says so.
 func (s *sandbox) prepared() {
 	s.Helper()
-	l, err := s.lease()
-	if err != nil || l.State != ledger.Done {
-		s.Fatalf("its lease is %+v: %v", l, err)
-	}
+	s.eventually("its lease is done", func() error {
+		l, err := s.lease()
+		if err == nil && l.State != ledger.Done {
+			err = fmt.Errorf("it is %+v", l)
+		}
+		return err
+	})
 	if got, want := s.sh("cat /etc/subuid /etc/subgid"), "1000:1:999\n1000:1001:64535\n1000:1:999\n1000:1001:64535"; got != want {
 		s.Errorf("inside, the ids are %q, want %q", got, want)
 	}

@@ -28,6 +28,7 @@ func TestSteps(t *testing.T) {
 		{"…\nc\n", "a\nb\nc\n", true},
 		{"id 0123456789ab x…y\n", "id ffffffffffffffff xzzy\n", true},
 		{"id 0123456789ab\n", "id pod\n", false},
+		{"uid 832439272\n", "uid 7\n", true},
 		{"4s ago\n", "1m12s ago\n", true},
 		{"a.c\n", "abc\n", false},
 	} {
