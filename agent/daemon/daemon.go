@@ -151,11 +151,7 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	pod.follow(checks)
 	ask.Names = pod.names()
 
-	gather := processes.Options{Counter: monitor, Table: t, MaxNested: c.MaxNestedSeries, Log: log}
-	if hierarchy != nil {
-		gather.Limits = hierarchy
-	}
-	counts := processes.New(gather)
+	counts := processes.New(processes.Options{Counter: monitor, Table: t, MaxNested: c.MaxNestedSeries, Log: log})
 	ask.Numbers = numbers(counts, deep)
 	plain := vfs.New(vfs.Options{Table: t, Clock: clock, MaxNested: c.MaxNestedSeries, Proc: c.ProcRoot, Log: log.With().Str("room", "vfs").Logger()})
 	all := append(deep.collectors(self.Options{Monitor: monitor, Tracker: t, Memory: memory, Version: version}),
@@ -163,8 +159,9 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 		promcollectors.NewGoCollector(),
 		promcollectors.NewProcessCollector(promcollectors.ProcessCollectorOpts{}),
 	)
+	var limits *cgroups.Collector
 	if hierarchy != nil {
-		limits := openCgroups(c, hierarchy, t, log)
+		limits = openCgroups(c, hierarchy, t, log)
 		ask.Numbers.Cgroups, all = limits, append(all, limits)
 	}
 	all = append(all, pod.collectors()...)
@@ -215,6 +212,9 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	run("history", memory.Run)
 	deep.run(run, t.Ready())
 	run("vfs", plain.Run)
+	if limits != nil {
+		run("cgroups", limits.Run)
+	}
 	run("kubelet's pods", pods.Run)
 	pod.run(run, t)
 	if preparer != nil {

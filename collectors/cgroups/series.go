@@ -39,15 +39,17 @@ var (
 	ofIOBytes   = counter("io_bytes_total", "Bytes to and from block devices, by operation: read, write.", "operation")
 	ofIO        = counter("io_operations_total", "Operations on block devices, by operation: read, write.", "operation")
 	ofPressure  = counter("pressure_seconds_total", "Time that some, or all (full), tasks stood still for lack of a resource: cpu, memory, io.", "resource", "kind")
-	ofUnread    = series.Gauge("eyas_cgroups_unread", "Containers whose cgroups the scrape had no time for, or were too many: their series are missing from it.", nil)
-	ofTime      = series.Gauge("eyas_cgroups_read_seconds", "Time that reading the cgroups took at this scrape.", nil)
+	ofCurrent   = gauge("pids_current", "Tasks in the container's own cgroup subtree, as the pids controller counts.")
+	ofMax       = gauge("pids_max", "Limit of the pids controller in the container's own cgroup; +Inf is none.")
+	ofAge       = series.Gauge("eyas_cgroups_age_seconds", "How long ago the cgroups were read. Up to 50 are read at the scrape; more, or slower ones, behind the last.", nil)
+	ofTime      = series.Gauge("eyas_cgroups_read_seconds", "Time that the last reading of the cgroups took.", nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, f := range []*series.Family{
 		ofMemory, ofMemoryMax, ofMemoryPeak, ofSwap, ofSwapMax, ofEvents, ofCPU, ofPeriods, ofThrottled, ofThrottle,
-		ofIOBytes, ofIO, ofPressure, ofUnread, ofTime,
+		ofIOBytes, ofIO, ofPressure, ofCurrent, ofMax, ofAge, ofTime,
 	} {
 		ch <- f.Desc()
 	}
@@ -61,12 +63,12 @@ func setLimit(row series.Row, f *series.Family, v uint64) {
 	row.Set(f, float64(v))
 }
 
-func emit(w series.Writer, p *place, x *Stats) {
-	nested := p.id
+func emit(w series.Writer, p *place, of identity.PodLabels) {
+	nested, x := p.id, &p.stats
 	if p.id == p.outer {
 		nested = ""
 	}
-	row := w.Row(labels, p.labels.With(nested, strconv.Itoa(p.level))...)
+	row := w.Row(labels, of.With(nested, strconv.Itoa(p.level))...)
 	if m := x.Memory; m != nil {
 		row.Set(ofMemory, float64(m.Current))
 		setLimit(row, ofMemoryMax, m.Max)
@@ -78,6 +80,10 @@ func emit(w series.Writer, p *place, x *Stats) {
 				setLimit(row, o.f, *o.v)
 			}
 		}
+	}
+	if n := x.PIDs; n != nil {
+		row.Set(ofCurrent, float64(n.Current))
+		setLimit(row, ofMax, n.Max)
 	}
 	emitSums(row, sumsOf(x))
 	for resource, p := range x.Pressure {

@@ -2,9 +2,8 @@
 // how many there are, were born, executed programs, and how they ended.
 //
 // What enters: the identity table and the kernel's own counts. What leaves:
-// Prometheus series. It reads the pids controller of containers' cgroups and
-// changes nothing but the kernel's counts map, from which it takes the rows of
-// containers that are gone.
+// Prometheus series. It changes nothing but the kernel's counts map, from which it
+// takes the rows of containers that are gone.
 package processes
 
 import (
@@ -16,7 +15,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/eyas-agent/eyas/bpf"
-	"github.com/eyas-agent/eyas/collectors/cgroups"
 	"github.com/eyas-agent/eyas/collectors/fold"
 	"github.com/eyas-agent/eyas/collectors/identity"
 	"github.com/eyas-agent/eyas/collectors/series"
@@ -34,17 +32,11 @@ type Table interface {
 	View(f func(table *identity.Table, zombies map[string]int))
 }
 
-// Limits reads the pids controller of a cgroup.
-type Limits interface {
-	PIDs(path string) (cgroups.PIDs, bool)
-}
-
 // Options of a Collector.
 type Options struct {
 	Counter   Counter
 	Table     Table
-	Limits    Limits // may be nil
-	MaxNested int    // series of nested containers per outermost one; default 50
+	MaxNested int // series of nested containers per outermost one; default 50
 	Log       zerolog.Logger
 }
 
@@ -83,8 +75,6 @@ var (
 	ofExecs     = counter("exec_total", "Programs executed in the container.")
 	ofExits     = counter("exits_total", "Processes that ended, by kind: zero (exit status 0), error (another status), signal.", "kind")
 	ofOOM       = counter("oom_kills_total", "Processes the OOM killer chose; part of exits by signal.")
-	ofCurrent   = gauge("pids_current", "Tasks in the container's own cgroup subtree, as the pids controller counts.")
-	ofMax       = gauge("pids_max", "Limit of the pids controller in the container's own cgroup; +Inf is none.")
 	ofEscaped   = gauge("escaped", "1 when the container lives outside the cgroup subtree of the container around it.")
 	ofInfo      = gauge("info", "Names and ids of the container; always 1.",
 		"id", "name", "runtime", "runtime_id", "image", "pidns", "userns")
@@ -96,7 +86,7 @@ var (
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, f := range []*series.Family{
 		ofProcesses, ofThreads, ofZombies, ofPeak, ofForks, ofStarted, ofExecs, ofExits,
-		ofOOM, ofCurrent, ofMax, ofEscaped, ofInfo, ofFolded,
+		ofOOM, ofEscaped, ofInfo, ofFolded,
 	} {
 		ch <- f.Desc()
 	}
@@ -138,6 +128,6 @@ func (c *Collector) Tell(w series.Writer) {
 		rows = map[bpf.CountsKey]bpf.Counts{}
 	}
 	for _, s := range c.gather(rows) {
-		c.emit(w, s)
+		emit(w, s)
 	}
 }

@@ -1,7 +1,6 @@
 package processes
 
 import (
-	"math"
 	"strconv"
 	"time"
 
@@ -24,8 +23,7 @@ type numbers struct {
 
 	processes, threads, zombies, peak int
 	counts                            bpf.Counts
-	uncounted                         bool   // counts are not known
-	cgroup                            string // of its own; "": none
+	uncounted                         bool // counts are not known
 	escaped                           bool
 }
 
@@ -59,7 +57,6 @@ func (c *Collector) gather(rows map[bpf.CountsKey]bpf.Counts) []*numbers {
 			s.escaped = x.Escaped
 			rec := x.Record(identity.Clock{})
 			s.info = &rec
-			s.cgroup = ownCgroup(x)
 			out = append(out, s)
 		}
 		for id, r := range c.nested.Remainders() {
@@ -146,8 +143,8 @@ func (c *Collector) lose(key bpf.CountsKey, now time.Time) {
 	}
 }
 
-// emit writes the series. Files are read here, without the table's lock.
-func (c *Collector) emit(w series.Writer, s *numbers) {
+// emit writes the series.
+func emit(w series.Writer, s *numbers) {
 	row := w.Row(labels, s.labels.With(s.nested, strconv.Itoa(s.level))...)
 	row.Set(ofProcesses, float64(s.processes))
 	row.Set(ofThreads, float64(s.threads))
@@ -164,14 +161,6 @@ func (c *Collector) emit(w series.Writer, s *numbers) {
 		row.Set(ofExits, float64(s.counts.ExitsError), "error")
 		row.Set(ofExits, float64(s.counts.ExitsSignal), "signal")
 		row.Set(ofOOM, float64(s.counts.OOMKills))
-	}
-	if pids, ok := c.pids(s.cgroup); ok {
-		row.Set(ofCurrent, float64(pids.Current))
-		limit := float64(pids.Max)
-		if pids.Unlimited() {
-			limit = math.Inf(1)
-		}
-		row.Set(ofMax, limit)
 	}
 	if r := s.info; r != nil {
 		escaped := 0.0

@@ -29,6 +29,7 @@ func sorted(t *testing.T, text string) string {
 		t.Fatal(err)
 	}
 	delete(families, "eyas_cgroups_read_seconds") // no two are the same
+	delete(families, "eyas_cgroups_age_seconds")
 	var out strings.Builder
 	reg := prometheus.GathererFunc(func() (all []*dto.MetricFamily, _ error) {
 		for _, f := range families {

@@ -65,7 +65,7 @@ func (n *node) put(pid uint32, chain ...uint32) *identity.Container {
 // collectors are those with the most series.
 func (n *node) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
-		processes.New(processes.Options{Counter: n, Table: n, Limits: n, Log: zerolog.Nop()}),
+		processes.New(processes.Options{Counter: n, Table: n, Log: zerolog.Nop()}),
 		cgroups.New(cgroups.Options{Reader: n, Table: n, Log: zerolog.Nop()}),
 		overlay.New(overlay.Options{Source: disks{n}, Table: n, Log: zerolog.Nop()}),
 	}
@@ -75,7 +75,6 @@ func (n *node) Refresh(context.Context) error                 { return nil }
 func (n *node) View(f func(*identity.Table, map[string]int))  { f(n.table, nil) }
 func (n *node) Counts() (map[bpf.CountsKey]bpf.Counts, error) { return n.rows, nil }
 func (n *node) TakeCounts(bpf.CountsKey) (bpf.Counts, error)  { return bpf.Counts{}, nil }
-func (n *node) PIDs(string) (cgroups.PIDs, bool)              { return cgroups.PIDs{Current: 7, Max: 512}, true }
 func (n *node) Controllers() ([]string, error) {
 	return []string{"cpu", "io", "memory", "pids"}, nil
 }
@@ -90,6 +89,7 @@ func (n *node) Stats(string) (cgroups.Stats, error) {
 			Events: &cgroups.MemoryEvents{}, Local: &cgroups.MemoryEvents{},
 		},
 		CPU:      &cgroups.CPU{User: 12345678 * time.Microsecond, System: 2345678 * time.Microsecond, Periods: 123},
+		PIDs:     &cgroups.PIDs{Current: 7, Max: 512},
 		IO:       &cgroups.IO{ReadBytes: 1 << 30, WriteBytes: 1 << 28, Reads: 12345, Writes: 2345},
 		Pressure: map[string]cgroups.Pressure{"cpu": p, "memory": p, "io": p},
 	}, nil

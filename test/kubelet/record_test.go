@@ -37,7 +37,7 @@ while :; do kubectl -n eyas-system port-forward ds/eyas 9817 & wait $! || sleep 
 
 // The job is that of manifests/overlays/scrape, but for how the agent is found.
 const prometheusConfig = `
-global: {scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 2s}
+global: {scrape_interval: 5s, scrape_timeout: 5s, evaluation_interval: 5s}
 rule_files: [%q]
 scrape_configs:
   - job_name: eyas
@@ -63,7 +63,7 @@ func (s *sandbox) record() {
 	const listen = "127.0.0.1:9090"
 	defer s.start("prometheus", "prometheus", "--config.file", s.write("prometheus.yml", fmt.Sprintf(prometheusConfig, rules)),
 		"--storage.tsdb.path", dir, "--web.listen-address", listen, "--log.level", "warn")()
-	enough := fmt.Sprintf(`sum_over_time(up{job="eyas"}[1h]) >= %d`, int(span.Seconds())/2)
+	enough := fmt.Sprintf(`sum_over_time(up{job="eyas"}[1h]) >= %d`, int(span.Seconds())/5*4/5)
 	s.eventually("Prometheus has recorded enough", func() error {
 		r, err := http.Get("http://" + listen + "/api/v1/query?query=" + url.QueryEscape(enough))
 		if err != nil {

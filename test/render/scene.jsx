@@ -38,7 +38,7 @@ const Link = ({ title, url }) => (
 
 function panel(p) {
   const { id, type, title, description, options, fieldConfig, targets, datasource, transformations, links = [], gridPos } = p;
-  const data = new SceneQueryRunner({ datasource, queries: targets, maxDataPointsFromWidth: true, minInterval: '2s' });
+  const data = new SceneQueryRunner({ datasource, queries: targets, maxDataPointsFromWidth: true, minInterval: '5s' });
   return new SceneGridItem({
     ...place(gridPos),
     body: new VizPanel({
