@@ -41,6 +41,7 @@ type Collector struct {
 	wake  chan struct{}          // a reading was told: there is to be another one
 	hangs atomic.Bool            // a reading
 	path  atomic.Pointer[string] // what it reads
+	cpu   func() time.Duration
 
 	// A reading's alone.
 	nested *fold.Series[sums]
@@ -49,7 +50,7 @@ type Collector struct {
 
 // New returns a Collector.
 func New(o Options) *Collector {
-	c := &Collector{o: o, nested: fold.New(o.MaxNested, (*sums).add), began: time.Now(), wake: make(chan struct{}, 1)}
+	c := &Collector{o: o, nested: fold.New(o.MaxNested, (*sums).add), began: time.Now(), wake: make(chan struct{}, 1), cpu: threadTime}
 	c.path.Store(new(string))
 	return c
 }

@@ -2,9 +2,12 @@ package cgroups
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/eyas-agent/eyas/collectors/identity"
 )
@@ -17,7 +20,7 @@ const (
 	few      = 50
 	quick    = 50 * time.Millisecond
 	later    = time.Second // after a scrape, which has its answer by then
-	share    = 20          // the time between two is as many times what one takes, up to
+	share    = 20          // the time between two is as many times the CPU time of one, up to
 	pauses   = time.Minute
 	patience = 2 * time.Second   // of a scrape that reads itself
 	stale    = 150 * time.Second // a scrape does not tell older ones, if it can read
@@ -29,8 +32,9 @@ const (
 type reading struct {
 	at, done time.Time
 	took     time.Duration
-	usual    time.Duration // without a single hiccup
-	behind   bool          // the next one is read behind scrapes
+	cpu      time.Duration
+	usual    struct{ took, cpu time.Duration } // without a single hiccup
+	behind   bool                              // the next one is read behind scrapes
 	cgroups  []place
 	rest     map[string]rest // by the outermost container's id
 }
@@ -41,12 +45,12 @@ func (r *reading) end(last *reading) {
 	r.took = r.done.Sub(r.at)
 	many, slow := few, quick
 	if last != nil {
-		r.usual = min(r.took, last.took)
+		r.usual.took, r.usual.cpu = min(r.took, last.took), min(r.cpu, last.cpu)
 		if last.behind { // numbers jump in time when that changes
 			many, slow = many/2, slow/2
 		}
 	}
-	r.behind = len(r.cgroups) > many || r.usual > slow
+	r.behind = len(r.cgroups) > many || r.usual.took > slow
 }
 
 // place is a container with a cgroup of its own.
@@ -75,7 +79,7 @@ func (c *Collector) Run(ctx context.Context) error {
 		}
 		wait := later
 		if r := c.last.Load(); r != nil {
-			wait = max(wait, min(share*r.usual, pauses)-time.Since(r.done))
+			wait = max(wait, min(share*r.usual.cpu, pauses)-time.Since(r.done))
 		}
 		select {
 		case <-ctx.Done():
@@ -127,7 +131,9 @@ func (c *Collector) read() (_ any, _ error) {
 		}
 	}()
 	c.look()
-	r := &reading{at: time.Now(), rest: map[string]rest{}}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	r, cpu := &reading{at: time.Now(), rest: map[string]rest{}}, c.cpu()
 	places := c.places()
 	r.cgroups = make([]place, 0, len(places))
 	memory := map[string]uint64{} // of what is folded, by the outermost container's id
@@ -146,9 +152,20 @@ func (c *Collector) read() (_ any, _ error) {
 	for outer, x := range c.nested.Remainders() {
 		r.rest[outer] = rest{sum: x.Sum, memory: memory[outer]}
 	}
+	r.cpu = c.cpu() - cpu
 	r.end(c.last.Load())
 	c.last.Store(r)
 	return nil, nil
+}
+
+// threadTime is the CPU time that the thread has used, the kernel's on its behalf
+// included.
+func threadTime() time.Duration {
+	var used unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_THREAD, &used); err != nil {
+		return 0
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 // places returns the containers that have a cgroup of their own, and decides who

@@ -131,6 +131,8 @@ func TestSlow(t *testing.T) {
 		var slow atomic.Int64
 		n.read = func() { time.Sleep(time.Duration(slow.Load())) }
 		c := collector(n, Options{})
+		began := time.Now()
+		c.cpu = func() time.Duration { return time.Since(began) / 2 }
 		run(t, c)
 		wait := func() time.Duration { start := time.Now(); values(t, c, ""); return time.Since(start) }
 		const took = 1100 * time.Millisecond // of 11 cgroups
@@ -148,7 +150,7 @@ func TestSlow(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		if got := n.readSince() / 11; got < 7 || got > 9 { // one in 20 times 1.1 s, and what it takes itself
+		if got := n.readSince() / 11; got < 15 || got > 17 { // one in 20 times 0.55 s, and what it takes itself
 			t.Errorf("%d readings of %s in 200 s", got, took)
 		}
 	})
