@@ -4,11 +4,17 @@ package bpf
 // written is added up after it was told, by what is attached before; and a container's
 // streams are noted when its writes can be told.
 func logPrograms() []trampolineInfo {
+	const both = "what was written when the kernel skipped runs of logs_write and of logs_sum at once"
 	return []trampolineInfo{
 		{uint32(logsEyasLogProgramEYAS_LOGS_SUM), "logs_sum", "fexit/vfs_write", "how much was written in runs that the kernel skipped"},
 		{uint32(logsEyasLogProgramEYAS_LOGS_SUMV), "logs_sumv", "fexit/vfs_writev", "the same, by writev"},
 		{uint32(logsEyasLogProgramEYAS_LOGS_SENDFILE), "logs_sendfile", "fexit/sys_sendfile64", "how much went to streams by sendfile"},
 		{uint32(logsEyasLogProgramEYAS_LOGS_SPLICE), "logs_splice", "fexit/sys_splice", "the same, by splice"},
+		{uint32(logsEyasLogProgramEYAS_LOGS_FREE), "logs_free", "lsm/task_free", both},
+		{uint32(logsEyasLogProgramEYAS_LOGS_EXIT), "logs_exit", "fentry/exit_files", both},
+		{uint32(logsEyasLogProgramEYAS_LOGS_BEGIN), "logs_begin", "lsm/file_permission", both},
+		{uint32(logsEyasLogProgramEYAS_LOGS_AGAIN), "logs_again", "fexit/vfs_write", "what was written when the kernel skipped a run of logs_write"},
+		{uint32(logsEyasLogProgramEYAS_LOGS_AGAINV), "logs_againv", "fexit/vfs_writev", "the same, by writev"},
 		{uint32(logsEyasLogProgramEYAS_LOGS_WRITE), "logs_write", "fexit/vfs_write", "what containers write to their standard streams"},
 		{uint32(logsEyasLogProgramEYAS_LOGS_WRITEV), "logs_writev", "fexit/vfs_writev", "the same, by writev"},
 		{uint32(logsEyasLogProgramEYAS_LOGS_EXEC), "logs_exec", "fexit/setup_new_exec", "the streams of containers that start, until the next look at all"},
@@ -40,7 +46,7 @@ func (m *LogMonitor) eachLog() Hook {
 func (m *LogMonitor) Hooks() []Hook { return append(m.trampolines.Hooks(), m.eachLog()) }
 
 // Missed is how many runs of the programs the kernel skipped because they were
-// running on that CPU: writes that were neither told nor counted.
+// running on that CPU: writes that were not told, and execs that were not seen.
 func (m *LogMonitor) Missed() (writes, execs uint64) {
 	for _, h := range m.trampolines.Hooks() {
 		if h.Name == logsProgLogsExec {

@@ -15,12 +15,17 @@
 static __noinline int adds(struct pid *pid, struct writing *w)
 {
 	struct eyas_log_stream *row;
+	struct begun *b;
 
 	if (!w)
 		return 0;
 	row = whose(pid, w);
-	if (row)
-		ADD(row->written, w->left);
+	if (!row)
+		return 0;
+	ADD(row->written, w->left);
+	b = begun_by(bpf_get_current_task_btf());
+	if (b)
+		b->open = 0;
 	return 0;
 }
 

@@ -54,6 +54,8 @@ func (t *trampolines) SelfTest(drive Drive) {
 			h.state, h.reason = HookUnproven, "not driven: "+oneLine(err)
 		case t.filterable && filtered():
 			h.state, h.reason, h.rare = HookUnproven, "a seccomp filter of eyas's own container answers what would drive it", true
+		case h.target == lsm+"task_free":
+			h.state, h.reason, h.rare = HookUnproven, "no task was freed since (or bpf is not in /sys/kernel/security/lsm)", true
 		default:
 			h.state, h.reason = HookSilent, "attached, but did not fire when driven"
 		}
