@@ -83,11 +83,11 @@ test-vm: ## the same on other kernels, in virtual machines
 	@if [ -x test/vm/suite ]; then test/deps vm && test/vm/suite; else echo "test-vm: no suite yet"; fi
 
 # Apart from test: Grafana's libraries take minutes to install, once.
-pictures: deps-test ## docs/pictures: the dashboards of a real workload, as Grafana draws them
-	@test/deps render
+pictures: deps-test ## docs/pictures: the dashboards of a real cluster, as Grafana draws them
+	@test/deps render && test/deps kube && test/deps image && test/deps vm && test/vm/prepare
 	rm -rf $(CACHE)/pictures && mkdir -p $(CACHE)/pictures docs/pictures
-	EYAS_RECORD=$(CACHE)/pictures go test -count=1 -timeout 20m -tags host,pictures -run TestRecord ./test/dashboards
-	test/render/run $(CACHE)/pictures docs/pictures
+	EYAS_RECORD=$(CACHE)/pictures test/kubelet/run
+	test/render/run $(CACHE)/pictures docs/pictures sandbox.namespace=eyas-dev sandbox.pod=devenv-0
 
 bench: deps-test ## costs, as ratios in one run
 	@test/deps bench

@@ -61,7 +61,7 @@ func OpenLogs(o LogOptions) (*LogMonitor, error) {
 	); err != nil {
 		return nil, fmt.Errorf("set constants: %w", err)
 	}
-	m := &LogMonitor{trampolines: trampolines{spec: spec, rows: logsMapLogBoxes, infos: logPrograms(), target: syscallFunction}, eachErr: "not attached yet"}
+	m := &LogMonitor{trampolines: trampolines{spec: spec, rows: logsMapLogBoxes, infos: logPrograms(), target: syscallFunction}, eachErr: NotYet}
 	if err := m.open(); err != nil {
 		return nil, err
 	}

@@ -38,8 +38,8 @@ type trampolineInfo struct {
 	loss   string
 }
 
-// notAsked is the reason before Attach.
-const notAsked = "not attached yet"
+// NotYet is the reason of a hook before it is attached, or refused.
+const NotYet = "not attached yet"
 
 type trampoline struct {
 	trampolineInfo
@@ -72,7 +72,7 @@ func (t *trampolines) begin() {
 			info.target = kind + "/" + function
 			t.spec.Programs[info.name].AttachTo = function
 		}
-		t.all = append(t.all, &trampoline{trampolineInfo: info, state: HookMissing, reason: notAsked})
+		t.all = append(t.all, &trampoline{trampolineInfo: info, state: HookMissing, reason: NotYet})
 	}
 }
 
@@ -253,7 +253,7 @@ func (t *trampolines) detach() error {
 		if k.program != nil {
 			errs = append(errs, k.program.Close())
 		}
-		k.link, k.program, k.state, k.reason, k.rare = nil, nil, HookMissing, notAsked, false
+		k.link, k.program, k.state, k.reason, k.rare = nil, nil, HookMissing, NotYet, false
 	}
 	t.set(all)
 	return errors.Join(errs...)

@@ -76,7 +76,7 @@ func (t *trampolines) unproven(why string) {
 
 // asked are the programs that somebody has wanted attached.
 func (t *trampolines) asked() []Hook {
-	return slices.DeleteFunc(t.Hooks(), func(h Hook) bool { return h.Reason == notAsked })
+	return slices.DeleteFunc(t.Hooks(), func(h Hook) bool { return h.Reason == NotYet })
 }
 
 // filtered reports whether a seccomp filter answers system calls of this process

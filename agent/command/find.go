@@ -88,7 +88,7 @@ func selectNode(expr string, nodes []treeNode) (treeNode, error) {
 		for _, n := range nodes {
 			byID[n.ID] = n
 			all = append(all, identity.ContainerRecord{
-				ID: n.ID, Parent: parent, Display: n.Name, Name: identity.Name{ID: n.ContainerID},
+				ID: n.ID, Parent: parent, Display: n.Name, Name: identity.Name{ID: n.ContainerID}, Pod: n.Pod,
 			})
 			walk(n.Children, n.ID)
 		}

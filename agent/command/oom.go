@@ -85,7 +85,7 @@ func oomDetails(o identity.OOMAnswer, v identity.OOMVictimAnswer, first bool) []
 func limitText(l identity.OOMLimitAnswer) string {
 	var names []string
 	for _, c := range l.Chain {
-		names = append(names, linkText(identity.Link{Name: c.Name, Runtime: c.Runtime}))
+		names = append(names, linkText(identity.Link{Name: c.Name, Runtime: c.Runtime, Pod: c.Pod}))
 	}
 	chain := strings.Join(names, " ▸ ")
 	if chain == "" {

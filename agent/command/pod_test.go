@@ -30,7 +30,7 @@ func TestPodName(t *testing.T) {
 	}
 	l := list.NewWriter()
 	growTree(l, []treeNode{{Link: identity.Link{ID: "a", Pod: full}}}, false)
-	if got := l.Render(); !strings.Contains(got, `pod team/web\x1b[2J (stale)`) {
+	if got := l.Render(); !strings.Contains(got, `a  team/web\x1b[2J/app  0 processes, its pod as last known`) {
 		t.Error(got)
 	}
 }

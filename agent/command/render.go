@@ -108,6 +108,10 @@ func idText[T ~uint32](id *T) string {
 	return strconv.FormatUint(uint64(*id), 10)
 }
 
+// maxPodTitle is more than the names of a namespace, a pod and a container can have
+// (63, 253 and 63 characters).
+const maxPodTitle = 400
+
 // chainText joins the names of a chain from the outermost container inwards.
 func chainText(chain []identity.Link) string {
 	var names []string
@@ -122,7 +126,11 @@ func chainText(chain []identity.Link) string {
 	return strings.Join(names, " ▸ ")
 }
 
+// linkText is a container as people know it: by its pod, or by its runtime and name.
 func linkText(l identity.Link) string {
+	if l.Pod != nil {
+		return Escape(clip(l.Title(), maxPodTitle))
+	}
 	name := Escape(clip(l.Name, 64))
 	if l.Runtime == "" || l.Runtime == "host" {
 		return name

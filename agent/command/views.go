@@ -58,11 +58,8 @@ func growTree(l list.Writer, nodes []treeNode, wide bool) {
 		if n.Zombies > 0 {
 			text += fmt.Sprintf(", %s", plural(n.Zombies, "zombie", "zombies"))
 		}
-		if n.Pod != nil {
-			text += "  pod " + Escape(n.Pod.Namespace+"/"+n.Pod.Name)
-			if n.Pod.Stale {
-				text += " (stale)"
-			}
+		if n.Pod != nil && n.Pod.Stale {
+			text += ", its pod as last known"
 		}
 		if n.Escaped {
 			text += ", ESCAPED its parent's cgroup"

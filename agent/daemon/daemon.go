@@ -16,7 +16,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	promcollectors "github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
@@ -152,12 +151,7 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	pod.follow(checks)
 	ask.Names = pod.names()
 
-	registry := prometheus.NewRegistry()
-	gather := processes.Options{Counter: monitor, Table: t, MaxNested: c.MaxNestedSeries, Log: log}
-	if hierarchy != nil {
-		gather.Limits = hierarchy
-	}
-	counts := processes.New(gather)
+	counts := processes.New(processes.Options{Counter: monitor, Table: t, MaxNested: c.MaxNestedSeries, Log: log})
 	ask.Numbers = numbers(counts, deep)
 	plain := vfs.New(vfs.Options{Table: t, Clock: clock, MaxNested: c.MaxNestedSeries, Proc: c.ProcRoot, Log: log.With().Str("room", "vfs").Logger()})
 	all := append(deep.collectors(self.Options{Monitor: monitor, Tracker: t, Memory: memory, Version: version}),
@@ -165,8 +159,9 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 		promcollectors.NewGoCollector(),
 		promcollectors.NewProcessCollector(promcollectors.ProcessCollectorOpts{}),
 	)
+	var limits *cgroups.Collector
 	if hierarchy != nil {
-		limits := openCgroups(c, hierarchy, t, log)
+		limits = openCgroups(c, hierarchy, t, log)
 		ask.Numbers.Cgroups, all = limits, append(all, limits)
 	}
 	all = append(all, pod.collectors()...)
@@ -176,10 +171,9 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	if plugin != nil {
 		all = append(all, plugin)
 	}
-	for _, collector := range all {
-		if err := registry.Register(collector); err != nil {
-			return fmt.Errorf("register collector: %w", err)
-		}
+	exposition, err := metrics.NewExposition(all...)
+	if err != nil {
+		return err
 	}
 
 	var failed atomic.Pointer[error]
@@ -208,12 +202,19 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 			return errors.New("the first snapshot is not taken yet")
 		}
 	}
+	scrapes, err := metrics.Handler(exposition, healthy, ready, log)
+	if err != nil {
+		return err
+	}
 	run("tracker", t.Run)
 	run("namer", t.RunNamer)
 	run("command lines", func(ctx context.Context) error { return t.RunArgs(ctx, c.ProcRoot) })
 	run("history", memory.Run)
 	deep.run(run, t.Ready())
 	run("vfs", plain.Run)
+	if limits != nil {
+		run("cgroups", limits.Run)
+	}
 	run("kubelet's pods", pods.Run)
 	pod.run(run, t)
 	if preparer != nil {
@@ -236,7 +237,7 @@ func Run(ctx context.Context, c Config, version string, log zerolog.Logger) (err
 	run("doctor", func(ctx context.Context) error { return runChecks(ctx, t.Ready(), checks) })
 	run("nsdelegate", func(ctx context.Context) error { return boundary.run(ctx, lookForNSDelegate) })
 	if listener != nil {
-		run("metrics", serve(listener, metrics.Handler(registry, healthy, ready, log)))
+		run("metrics", serve(listener, scrapes))
 	}
 	log.Info().Str("socket", c.Socket).Str("listen", c.Listen).Str("state_dir", c.StateDir).Msg("eyas agent runs")
 	return g.Wait()

@@ -33,6 +33,20 @@ Process counts are of what is right in a container, so series of one ` + "`conta
 take ` + "`nested=\"\"`" + `. Names are in ` + "`eyas_container_info`" + ` alone.
 
 A Prometheus needs ` + "`honor_labels: true`" + `, or it renames these labels after its target's.
+
+## How many series
+
+| of one container | at most |
+| --- | --- |
+| processes | 15 |
+| cgroups | 28: with all controllers, and pressure |
+| overlays | 66 for each depth at which it did I/O, 45 of them of times; and 3 of its root |
+| plain directories | 4 |
+| denials | 12: one for each cause that there was |
+| logs | 4 |
+
+Of all containers in an outermost one, the first ` + "`max-nested-series`" + ` (50) have series of their own; the others together have those of one more, ` + "`_other`" + `. Series end with their container. So 1,000 nested
+containers in one sandbox have the series of 51. In 20 sandboxes with 50 each, all have series: 44,000 of processes and cgroups, and 111,000 if all do I/O on overlays.
 `
 
 func reference(t *testing.T) string {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/eyas-agent/eyas/bpf"
 	"github.com/eyas-agent/eyas/exporter/api"
 )
 
@@ -96,20 +97,21 @@ func (n *Node) hooks(ctx context.Context) finding {
 	if err != nil {
 		return unreadable(err)
 	}
-	works, poor := []string{}, []string{}
+	works, poor, later := []string{}, []string{}, 0
 	for _, k := range alike(h.Hooks) {
-		names := strings.Join(k.names, ", ")
 		switch {
 		case k.State == "unproven" && k.Rare: // waits for what it tells of
-			works = append(works, k.Name)
+			works = append(works, k.names...)
+		case k.State == "missing" && k.Reason == bpf.NotYet:
+			later += len(k.names)
 		case k.State != "active":
 			is := "is"
 			if len(k.names) > 1 {
 				is = "are"
 			}
-			poor = append(poor, fmt.Sprintf("%s %s %s (%s): without: %s", names, is, k.State, k.Reason, strings.Join(k.losses, ", ")))
+			poor = append(poor, fmt.Sprintf("%d %s %s (%s): %s; without: %s", len(k.names), is, k.State, k.Reason, someOf(k.names), someOf(k.losses)))
 		case k.Reason != "":
-			poor = append(poor, fmt.Sprintf("%s does not tell %s", names, k.Reason))
+			poor = append(poor, fmt.Sprintf("%s does not tell %s", strings.Join(k.names, ", "), k.Reason))
 		default:
 			works = append(works, k.names...)
 		}
@@ -120,10 +122,24 @@ func (n *Node) hooks(ctx context.Context) finding {
 	switch {
 	case len(h.Hooks) == 0:
 		return unknownf("the agent names no hooks")
+	case len(poor) == 0 && later > 0:
+		return unknownf("%d of %d active, the others are being attached: ask again", len(works), len(h.Hooks))
 	case len(poor) == 0:
 		return okf("all %d active: %s", len(works), strings.Join(works, ", "))
 	}
+	if later > 0 {
+		poor = append(poor, fmt.Sprintf("%d still to be attached", later))
+	}
 	return warnf("%d of %d fully active; %s", len(works), len(h.Hooks), strings.Join(poor, "; "))
+}
+
+// someOf joins the first of many.
+func someOf(all []string) string {
+	const most = 5
+	if len(all) <= most+1 {
+		return strings.Join(all, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(all[:most], ", "), len(all)-most)
 }
 
 // hooksAlike are hooks in one state for one reason, such as a kernel that

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/eyas-agent/eyas/bpf"
 	"github.com/eyas-agent/eyas/exporter/api"
 )
 
@@ -203,9 +204,23 @@ func TestHooksAlike(t *testing.T) {
 			{Name: "e", State: "silent", Reason: "load: refused", Loss: "births"},
 		}}, nil
 	}
-	want := "1 of 5 fully active; a, c, d are missing (load: refused): without: reads, writes; e is silent (load: refused): without: births"
+	want := "1 of 5 fully active; 3 are missing (load: refused): a, c, d; without: reads, writes; 1 is silent (load: refused): e; without: births"
 	if got := n.hooks(t.Context()); got.state != Warn || got.found != want {
 		t.Errorf("got %s %q, want %q", got.state, got.found, want)
+	}
+}
+
+// TestHooksLater: an agent that has just begun is not one that lacks hooks.
+func TestHooksLater(t *testing.T) {
+	n := plant(t, nil)
+	hooks := []api.Hook{{Name: "a", State: "active"}, {Name: "b", State: "missing", Reason: bpf.NotYet}}
+	n.agent = func(context.Context) (api.Health, error) { return api.Health{Hooks: hooks}, nil }
+	if got := n.hooks(t.Context()); got.state != Unknown || got.found != "1 of 2 active, the others are being attached: ask again" {
+		t.Errorf("got %s %q", got.state, got.found)
+	}
+	hooks = append(hooks, api.Hook{Name: "c", State: "missing", Reason: "no", Loss: "x"})
+	if got := n.hooks(t.Context()); got.state != Warn || got.found != "1 of 3 fully active; 1 is missing (no): c; without: x; 1 still to be attached" {
+		t.Errorf("got %s %q", got.state, got.found)
 	}
 }
 

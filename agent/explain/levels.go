@@ -29,7 +29,7 @@ func Levels(chain []identity.Link, all []identity.NSAnswer) ([]Level, error) {
 		var out []string
 		for _, l := range chain {
 			if l.UserNS == inum {
-				out = append(out, l.Name)
+				out = append(out, l.Title())
 			}
 		}
 		if len(out) == 0 {

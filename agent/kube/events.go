@@ -44,6 +44,7 @@ const (
 	maxMessage = 1000 // bytes; the API server takes 1024
 	maxQueue   = 512  // Events that wait
 	maxAge     = time.Hour
+	maxDenied  = 60 // first waits, in which "forbidden" may pass
 )
 
 // Fates of Events, as the metric has them.
@@ -65,6 +66,7 @@ type events struct {
 	queue   chan *corev1.Event
 	correct *record.EventCorrelator
 	fates   map[string]*atomic.Uint64
+	denied  time.Time // since when all is forbidden; zero: it is not
 }
 
 func newEvents(client rest.Interface, node string, wait time.Duration, log zerolog.Logger) *events {
@@ -158,6 +160,7 @@ func (e *events) send(ctx context.Context, ev *corev1.Event) {
 	for {
 		sent, err := e.try(ctx, r)
 		if err == nil {
+			e.denied = time.Time{}
 			e.correct.UpdateState(sent)
 			e.fates[fateSent].Add(1)
 			return
@@ -165,7 +168,7 @@ func (e *events) send(ctx context.Context, ev *corev1.Event) {
 		if ctx.Err() != nil {
 			return
 		}
-		if !passes(err) {
+		if !passes(err) && !e.starts(err, time.Now()) {
 			e.fates[fateRefused].Add(1)
 			e.log.Debug().Err(err).Str("reason", ev.Reason).Msg("the API server refuses an Event")
 			return
@@ -198,6 +201,19 @@ func (e *events) try(ctx context.Context, r *record.EventCorrelateResult) (*core
 	r.Event.ResourceVersion = ""
 	err := e.client.Post().Namespace(r.Event.Namespace).Resource("events").Body(r.Event).Do(ctx).Into(sent)
 	return sent, err
+}
+
+// starts reports whether an error may be that of an API server that has just
+// started: until it has read its rules it forbids everything. Where the rules do
+// forbid it, that costs sixty first waits, once.
+func (e *events) starts(err error, now time.Time) bool {
+	if !apierrors.IsForbidden(err) || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		return false
+	}
+	if e.denied.IsZero() {
+		e.denied = now
+	}
+	return now.Sub(e.denied) < maxDenied*e.wait
 }
 
 // passes reports whether an error may pass: the server, the way to it, or our

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,7 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/eyas-agent/eyas/collectors/identity"
 )
@@ -76,6 +79,30 @@ func TestEventsOutage(t *testing.T) {
 	other.Namespace = "elsewhere"
 	k.Tell(other)
 	until(t, "both have a fate", func() bool { return k.fate(fateSent) == 1 && k.fate(fateRefused) == 1 })
+}
+
+// An API server that has just started forbids everything until it has read its rules:
+// that may pass, for a while. Not so what it forbids in a namespace that ends.
+func TestForbiddenAtFirst(t *testing.T) {
+	e := &events{wait: time.Second}
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "", nil)
+	ending := apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "", nil)
+	ending.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
+	now := time.Now()
+	for i, step := range []struct {
+		err   error
+		after time.Duration
+		want  bool
+	}{
+		{ending, 0, false}, {errors.New("no answer"), 0, false}, {apierrors.NewBadRequest("no"), 0, false},
+		{forbidden, time.Minute, true}, // the first one is when it begins
+		{forbidden, time.Minute + 59*time.Second, true}, {ending, time.Minute + 59*time.Second, false},
+		{forbidden, 2 * time.Minute, false}, {forbidden, time.Hour, false},
+	} {
+		if got := e.starts(step.err, now.Add(step.after)); got != step.want {
+			t.Errorf("step %d, %v: %v", i, step.err, got)
+		}
+	}
 }
 
 // A queue that nobody empties neither blocks nor grows.

@@ -70,7 +70,11 @@ const (
 func path(r *identity.StatsRow, byID map[string]*identity.StatsRow, escape func(string) string) string {
 	var names []string
 	for n := 0; r != nil && n < maxChain; n++ {
-		names = append([]string{escape(clip(r.Name))}, names...)
+		name := clip(r.Name)
+		if r.Pod != nil {
+			name = r.Pod.Title() // as long as Kubernetes lets it be
+		}
+		names = append([]string{escape(name)}, names...)
 		r = byID[r.Parent]
 	}
 	return strings.Join(names, " ▸ ")

@@ -82,9 +82,6 @@ func (a *Answers) Stats(ctx context.Context, chain string) ([]identity.StatsRow,
 		r.Time, r.Since = now, n.Since
 		r.Processes, r.Threads, r.Zombies = p.Processes, p.Threads, p.Zombies
 		r.Forks, r.Execs = p.Counts.Forks, p.Counts.Execs
-		if p.PIDs != nil {
-			r.PIDs = use(p.PIDs.Current, p.PIDs.Max)
-		}
 		if layered {
 			b := io[r.ID]
 			r.Overlay = &identity.StatsOverlay{Read: b.Read, Written: b.Written, CopiedUp: b.CopiedUp}
@@ -96,6 +93,9 @@ func (a *Answers) Stats(ctx context.Context, chain string) ([]identity.StatsRow,
 		if s, ok := limits[r.ID]; ok {
 			if s.Memory != nil {
 				r.Memory = use(s.Memory.Current, s.Memory.Max)
+			}
+			if s.PIDs != nil {
+				r.PIDs = use(s.PIDs.Current, s.PIDs.Max)
 			}
 			r.Pressure = pressure(s.Pressure)
 		}

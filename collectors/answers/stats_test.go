@@ -21,7 +21,6 @@ import (
 // counted is what the collectors have counted of the containers of a table.
 type counted struct {
 	tracker *tracker.Tracker
-	pids    *cgroups.PIDs
 	limits  map[string]cgroups.Stats
 	io      map[string]overlay.Bytes
 	layered bool
@@ -44,7 +43,7 @@ type ofProcesses struct{ *counted }
 func (c ofProcesses) Totals(_ context.Context, clock identity.Clock, want func(*identity.Container) bool) (out []processes.Total, _ error) {
 	c.each(want, func(x *identity.Container) {
 		out = append(out, processes.Total{
-			Container: x.Record(clock), Processes: x.Live, Threads: 2, Zombies: 3, Counts: bpf.Counts{Forks: 4, Execs: 5}, PIDs: c.pids,
+			Container: x.Record(clock), Processes: x.Live, Threads: 2, Zombies: 3, Counts: bpf.Counts{Forks: 4, Execs: 5},
 		})
 	})
 	return out, c.err
@@ -111,15 +110,14 @@ func TestStats(t *testing.T) {
 
 	c.layered = true
 	c.io = map[string]overlay.Bytes{inner.ID: {Read: 7, Written: 8, CopiedUp: 9}}
-	c.pids = &cgroups.PIDs{Current: 10, Max: 11}
 	c.limits = map[string]cgroups.Stats{
-		outer.ID: {Memory: &cgroups.Memory{Current: 12, Max: cgroups.NoLimit}},
-		inner.ID: {Memory: &cgroups.Memory{Current: 13, Max: 14}, Pressure: map[string]cgroups.Pressure{"cpu": {Recent: 1.5}, "io": {}}},
+		outer.ID: {Memory: &cgroups.Memory{Current: 12, Max: cgroups.NoLimit}, PIDs: &cgroups.PIDs{Current: 10, Max: cgroups.NoLimit}},
+		inner.ID: {Memory: &cgroups.Memory{Current: 13, Max: 14}, PIDs: &cgroups.PIDs{Current: 10, Max: 11}, Pressure: map[string]cgroups.Pressure{"cpu": {Recent: 1.5}, "io": {}}},
 	}
 	num := func(n uint64) *uint64 { return &n }
 	share := func(v float64) *float64 { return &v }
 	x, y := row(outer, 0), row(inner, 1)
-	x.PIDs, y.PIDs = &identity.StatsUse{Current: 10, Max: num(11)}, &identity.StatsUse{Current: 10, Max: num(11)}
+	x.PIDs, y.PIDs = &identity.StatsUse{Current: 10}, &identity.StatsUse{Current: 10, Max: num(11)}
 	x.Memory, y.Memory = &identity.StatsUse{Current: 12}, &identity.StatsUse{Current: 13, Max: num(14)}
 	y.Pressure = &identity.StatsPressure{CPU: share(1.5), IO: share(0)}
 	x.Overlay, y.Overlay = &identity.StatsOverlay{}, &identity.StatsOverlay{Read: 7, Written: 8, CopiedUp: 9}

@@ -1,42 +1,12 @@
 package cgroups
 
 import (
-	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 )
-
-// A scrape reads no more than it may, counts what it left, and the next one
-// begins there.
-func TestBounds(t *testing.T) {
-	n := newNode()
-	for i := uint32(1); i <= 5; i++ {
-		n.put(i*10, uint64(i), i*10)
-		n.have[fmt.Sprintf("/pod%d", i)] = used(1)
-	}
-	c := collector(n, Options{MaxReads: 2})
-	for _, want := range [][]string{{"/pod1", "/pod2"}, {"/pod3", "/pod4"}, {"/pod5", "/pod1"}} {
-		n.reads = nil
-		if got := values(t, c, "eyas_cgroups_unread"); got[""] != 3 {
-			t.Errorf("unread: %v", got)
-		}
-		if d := cmp.Diff(want, n.reads, sorted()); d != "" {
-			t.Errorf("read (-want +got):\n%s", d)
-		}
-	}
-	n.reads, n.read = nil, nil
-	c = collector(n, Options{MaxTime: time.Nanosecond})
-	done := make(chan struct{})
-	n.read = func() { <-done }
-	close(done)
-	if got := values(t, c, "eyas_cgroups_unread")[""]; got < 4 {
-		t.Errorf("%v unread after the time is over", got)
-	}
-}
 
 // What controllers are missing is said once.
 func TestMissingControllers(t *testing.T) {

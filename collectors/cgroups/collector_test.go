@@ -3,6 +3,7 @@ package cgroups
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 // node is all that a Collector asks.
 type node struct {
+	mu    sync.Mutex // readings behind scrapes come beside a test
 	table *identity.Table
 	have  map[string]Stats // by path
 	reads []string
@@ -31,14 +33,20 @@ func newNode() *node {
 	}})}
 }
 
-func (n *node) View(f func(*identity.Table, map[string]int)) { f(n.table, nil) }
+func (n *node) View(f func(*identity.Table, map[string]int)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f(n.table, nil)
+}
 
 func (n *node) Stats(path string) (Stats, error) {
+	n.mu.Lock()
 	n.reads = append(n.reads, path)
+	s, ok := n.have[path]
+	n.mu.Unlock()
 	if n.read != nil {
 		n.read()
 	}
-	s, ok := n.have[path]
 	if !ok {
 		return Stats{}, ErrGone
 	}
@@ -56,11 +64,33 @@ func (n *node) put(pid uint32, cgroup uint64, chain ...uint32) *identity.Contain
 	for _, ns := range chain {
 		r.PIDLevels = append(r.PIDLevels, bpf.Level{PID: pid, PIDNS: ns, PIDNSStart: uint64(ns), PIDNSOwner: 4026531837})
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.table.Apply(r)
 	return n.table.Process(identity.HostPID(pid)).Container
 }
 
-func (n *node) die(pid uint32) { n.table.Apply(&bpf.Exit{Time: 1e9, Start: uint64(pid), PID: pid}) }
+func (n *node) die(pid uint32) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.table.Apply(&bpf.Exit{Time: 1e9, Start: uint64(pid), PID: pid})
+}
+
+// uses says what a cgroup has used by now.
+func (n *node) uses(path string, all uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.have[path] = used(all)
+}
+
+// readSince returns how many cgroups were read since the last call.
+func (n *node) readSince() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	reads := len(n.reads)
+	n.reads = nil
+	return reads
+}
 
 // used is a cgroup that has used so much of all.
 func used(n uint64) Stats {
@@ -81,17 +111,22 @@ func collector(n *node, o Options) *Collector {
 // values are the samples of a family by nested label, and by its own labels.
 func values(t *testing.T, c *Collector, name string) map[string]float64 {
 	t.Helper()
+	return all(t, c)[name]
+}
+
+// all are those of all families, of one scrape.
+func all(t *testing.T, c *Collector) map[string]map[string]float64 {
+	t.Helper()
 	reg := prometheus.NewPedanticRegistry()
 	reg.MustRegister(c)
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := map[string]float64{}
+	got := map[string]map[string]float64{}
 	for _, f := range families {
-		if f.GetName() != name {
-			continue
-		}
+		of := map[string]float64{}
+		got[f.GetName()] = of
 		for _, m := range f.GetMetric() {
 			var key []string
 			for _, l := range m.GetLabel() {
@@ -101,7 +136,7 @@ func values(t *testing.T, c *Collector, name string) map[string]float64 {
 					key = append(key, l.GetValue())
 				}
 			}
-			got[strings.Join(key, " ")] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			of[strings.Join(key, " ")] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
 		}
 	}
 	return got

@@ -10,13 +10,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
-	"github.com/containerd/cgroups/v3/cgroup2"
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
@@ -97,30 +95,4 @@ func (h *Hierarchy) Path(id uint64) string {
 		return "/"
 	}
 	return "/" + rel
-}
-
-// PIDs are the pids controller's numbers of one cgroup: tasks, threads
-// included.
-type PIDs struct {
-	Current uint64
-	Max     uint64 // math.MaxUint64: no limit
-}
-
-// Unlimited reports whether there is no limit.
-func (p PIDs) Unlimited() bool { return p.Max == math.MaxUint64 }
-
-// PIDs reads the pids controller of a cgroup; false when the controller is not
-// enabled there, or the cgroup is gone.
-func (h *Hierarchy) PIDs(path string) (PIDs, bool) {
-	m, err := cgroup2.Load(filepath.Clean("/"+path), cgroup2.WithMountpoint(h.mount))
-	if err != nil {
-		return PIDs{}, false
-	}
-	s, err := m.StatFiltered(cgroup2.StatPids)
-	if err != nil || s.Pids == nil || (s.Pids.Limit == 0 && s.Pids.Current == 0) {
-		// The library reads a missing file as 0; a cgroup with processes in it
-		// has a current count.
-		return PIDs{}, false
-	}
-	return PIDs{Current: s.Pids.Current, Max: s.Pids.Limit}, true
 }

@@ -6,9 +6,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/eyas-agent/eyas/collectors/identity"
-
 	"github.com/eyas-agent/eyas/collectors/fold"
+	"github.com/eyas-agent/eyas/collectors/identity"
+	"github.com/eyas-agent/eyas/collectors/series"
 )
 
 // Other is the nested label of what has no series of its own.
@@ -16,80 +16,79 @@ const Other = fold.Other
 
 var labels = []string{"namespace", "pod", "container", "nested", "level"}
 
-func desc(name, help string, more ...string) *prometheus.Desc {
-	return prometheus.NewDesc("eyas_container_"+name, help, append(append([]string{}, labels...), more...), nil)
+func gauge(name, help string) *series.Family {
+	return series.Gauge("eyas_container_"+name, help, labels)
+}
+
+func counter(name, help string, more ...string) *series.Family {
+	return series.Counter("eyas_container_"+name, help, labels, more...)
 }
 
 var (
-	descMemory     = desc("memory_bytes", "Memory of the container's own cgroup subtree, caches included. Of nested=\"_other\" the sum.")
-	descMemoryMax  = desc("memory_max_bytes", "Limit on memory in the container's own cgroup; +Inf is none.")
-	descMemoryPeak = desc("memory_peak_bytes", "Most memory used at once (Linux 5.19 and later).")
-	descSwap       = desc("swap_bytes", "Swap in use.")
-	descSwapMax    = desc("swap_max_bytes", "Limit on swap; +Inf is none.")
-	descEvents     = desc("memory_events_total", "Events at limits on memory, by scope: local (at the cgroup's own limit; kills: of its own processes), subtree (those inside too). "+
+	ofMemory     = gauge("memory_bytes", "Memory of the container's own cgroup subtree, caches included. Of nested=\"_other\" the sum.")
+	ofMemoryMax  = gauge("memory_max_bytes", "Limit on memory in the container's own cgroup; +Inf is none.")
+	ofMemoryPeak = gauge("memory_peak_bytes", "Most memory used at once (Linux 5.19 and later).")
+	ofSwap       = gauge("swap_bytes", "Swap in use.")
+	ofSwapMax    = gauge("swap_max_bytes", "Limit on swap; +Inf is none.")
+	ofEvents     = counter("memory_events_total", "Events at limits on memory, by scope: local (at the cgroup's own limit; kills: of its own processes), subtree (those inside too). "+
 		"max: the limit was hit; oom: and nothing could be reclaimed; oom_kill: processes killed; oom_group_kill: times all were killed together.", "event", "scope")
-	descCPU       = desc("cpu_seconds_total", "CPU time used, by mode: user, system.", "mode")
-	descPeriods   = desc("cpu_periods_total", "Periods of the limit on CPU time in which something ran.")
-	descThrottled = desc("cpu_throttled_periods_total", "Of these, periods in which the limit was hit.")
-	descThrottle  = desc("cpu_throttled_seconds_total", "Time that tasks stood still because of the limit.")
-	descIOBytes   = desc("io_bytes_total", "Bytes to and from block devices, by operation: read, write.", "operation")
-	descIO        = desc("io_operations_total", "Operations on block devices, by operation: read, write.", "operation")
-	descPressure  = desc("pressure_seconds_total", "Time that some, or all (full), tasks stood still for lack of a resource: cpu, memory, io.", "resource", "kind")
-	descUnread    = prometheus.NewDesc("eyas_cgroups_unread", "Containers whose cgroups the scrape had no time for, or were too many: their series are missing from it.", nil, nil)
-	descTime      = prometheus.NewDesc("eyas_cgroups_read_seconds", "Time that reading the cgroups took at this scrape.", nil, nil)
+	ofCPU       = counter("cpu_seconds_total", "CPU time used, by mode: user, system.", "mode")
+	ofPeriods   = counter("cpu_periods_total", "Periods of the limit on CPU time in which something ran.")
+	ofThrottled = counter("cpu_throttled_periods_total", "Of these, periods in which the limit was hit.")
+	ofThrottle  = counter("cpu_throttled_seconds_total", "Time that tasks stood still because of the limit.")
+	ofIOBytes   = counter("io_bytes_total", "Bytes to and from block devices, by operation: read, write.", "operation")
+	ofIO        = counter("io_operations_total", "Operations on block devices, by operation: read, write.", "operation")
+	ofPressure  = counter("pressure_seconds_total", "Time that some, or all (full), tasks stood still for lack of a resource: cpu, memory, io.", "resource", "kind")
+	ofCurrent   = gauge("pids_current", "Tasks in the container's own cgroup subtree, as the pids controller counts.")
+	ofMax       = gauge("pids_max", "Limit of the pids controller in the container's own cgroup; +Inf is none.")
+	ofAge       = series.Gauge("eyas_cgroups_age_seconds", "How long ago the cgroups were read. Up to 50 are read at the scrape; more, or slower ones, behind the last.", nil)
+	ofTime      = series.Gauge("eyas_cgroups_read_seconds", "Time that the last reading of the cgroups took.", nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{
-		descMemory, descMemoryMax, descMemoryPeak, descSwap, descSwapMax, descEvents, descCPU, descPeriods, descThrottled, descThrottle,
-		descIOBytes, descIO, descPressure, descUnread, descTime,
+	for _, f := range []*series.Family{
+		ofMemory, ofMemoryMax, ofMemoryPeak, ofSwap, ofSwapMax, ofEvents, ofCPU, ofPeriods, ofThrottled, ofThrottle,
+		ofIOBytes, ofIO, ofPressure, ofCurrent, ofMax, ofAge, ofTime,
 	} {
-		ch <- d
+		ch <- f.Desc()
 	}
 }
 
-// series writes the series of one container, or of a remainder.
-type series struct {
-	ch     chan<- prometheus.Metric
-	labels []string
-}
-
-func (s series) gauge(d *prometheus.Desc, v float64) {
-	s.ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, s.labels...)
-}
-
-func (s series) limit(d *prometheus.Desc, v uint64) {
+func setLimit(row series.Row, f *series.Family, v uint64) {
 	if v == NoLimit {
-		s.gauge(d, math.Inf(1))
+		row.Set(f, math.Inf(1))
 		return
 	}
-	s.gauge(d, float64(v))
+	row.Set(f, float64(v))
 }
 
-func (s series) counter(d *prometheus.Desc, v float64, more ...string) {
-	s.ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, append(append([]string{}, s.labels...), more...)...)
-}
-
-func emit(ch chan<- prometheus.Metric, p *place, x *Stats) {
-	nested := p.id
+func emit(w series.Writer, p *place, of identity.PodLabels) {
+	nested, x := p.id, &p.stats
 	if p.id == p.outer {
 		nested = ""
 	}
-	s := series{ch, p.labels.With(nested, strconv.Itoa(p.level))}
+	row := w.Row(labels, of.With(nested, strconv.Itoa(p.level))...)
 	if m := x.Memory; m != nil {
-		s.gauge(descMemory, float64(m.Current))
-		s.limit(descMemoryMax, m.Max)
-		for d, v := range map[*prometheus.Desc]*uint64{descMemoryPeak: m.Peak, descSwap: m.Swap, descSwapMax: m.SwapMax} {
-			if v != nil {
-				s.limit(d, *v)
+		row.Set(ofMemory, float64(m.Current))
+		setLimit(row, ofMemoryMax, m.Max)
+		for _, o := range [...]struct {
+			f *series.Family
+			v *uint64
+		}{{ofMemoryPeak, m.Peak}, {ofSwap, m.Swap}, {ofSwapMax, m.SwapMax}} {
+			if o.v != nil {
+				setLimit(row, o.f, *o.v)
 			}
 		}
 	}
-	s.counters(sumsOf(x))
+	if n := x.PIDs; n != nil {
+		row.Set(ofCurrent, float64(n.Current))
+		setLimit(row, ofMax, n.Max)
+	}
+	emitSums(row, sumsOf(x))
 	for resource, p := range x.Pressure {
-		s.counter(descPressure, p.Some.Seconds(), resource, "some")
-		s.counter(descPressure, p.Full.Seconds(), resource, "full")
+		row.Set(ofPressure, p.Some.Seconds(), resource, "some")
+		row.Set(ofPressure, p.Full.Seconds(), resource, "full")
 	}
 }
 
@@ -149,37 +148,40 @@ func valueOf[T any](p *T) (v T) {
 	return v
 }
 
-func (s series) counters(n sums) {
+func emitSums(row series.Row, n sums) {
 	if c := n.cpu; c != nil {
-		s.counter(descCPU, c.User.Seconds(), "user")
-		s.counter(descCPU, c.System.Seconds(), "system")
-		s.counter(descPeriods, float64(c.Periods))
-		s.counter(descThrottled, float64(c.ThrottledPeriods))
-		s.counter(descThrottle, c.Throttled.Seconds())
+		row.Set(ofCPU, c.User.Seconds(), "user")
+		row.Set(ofCPU, c.System.Seconds(), "system")
+		row.Set(ofPeriods, float64(c.Periods))
+		row.Set(ofThrottled, float64(c.ThrottledPeriods))
+		row.Set(ofThrottle, c.Throttled.Seconds())
 	}
 	if d := n.io; d != nil {
-		s.counter(descIOBytes, float64(d.ReadBytes), "read")
-		s.counter(descIOBytes, float64(d.WriteBytes), "write")
-		s.counter(descIO, float64(d.Reads), "read")
-		s.counter(descIO, float64(d.Writes), "write")
+		row.Set(ofIOBytes, float64(d.ReadBytes), "read")
+		row.Set(ofIOBytes, float64(d.WriteBytes), "write")
+		row.Set(ofIO, float64(d.Reads), "read")
+		row.Set(ofIO, float64(d.Writes), "write")
 	}
-	for scope, e := range map[string]*MemoryEvents{"subtree": n.events, "local": n.local} {
-		if e == nil {
+	for _, o := range [...]struct {
+		scope string
+		e     *MemoryEvents
+	}{{"subtree", n.events}, {"local", n.local}} {
+		if o.e == nil {
 			continue
 		}
-		s.counter(descEvents, float64(e.Max), "max", scope)
-		s.counter(descEvents, float64(e.OOM), "oom", scope)
-		s.counter(descEvents, float64(e.OOMKill), "oom_kill", scope)
-		s.counter(descEvents, float64(e.GroupKill), "oom_group_kill", scope)
+		row.Set(ofEvents, float64(o.e.Max), "max", o.scope)
+		row.Set(ofEvents, float64(o.e.OOM), "oom", o.scope)
+		row.Set(ofEvents, float64(o.e.OOMKill), "oom_kill", o.scope)
+		row.Set(ofEvents, float64(o.e.GroupKill), "oom_group_kill", o.scope)
 	}
 }
 
 // emitRemainder tells what the nested containers without series come to. Limits
 // and pressure do not add up.
-func emitRemainder(ch chan<- prometheus.Metric, outer identity.PodLabels, n sums, memory uint64) {
-	s := series{ch, outer.With(Other, "2")}
+func emitRemainder(w series.Writer, outer identity.PodLabels, n sums, memory uint64) {
+	row := w.Row(labels, outer.With(Other, "2")...)
 	if n.events != nil {
-		s.gauge(descMemory, float64(memory))
+		row.Set(ofMemory, float64(memory))
 	}
-	s.counters(n)
+	emitSums(row, n)
 }

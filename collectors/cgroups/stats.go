@@ -24,8 +24,14 @@ type Stats struct {
 	Memory *Memory
 	CPU    *CPU
 	IO     *IO
+	PIDs   *PIDs
 	// Pressure is by resource: cpu, memory, io.
 	Pressure map[string]Pressure
+}
+
+// PIDs are tasks, threads included. Max is NoLimit without a limit.
+type PIDs struct {
+	Current, Max uint64
 }
 
 // Memory is in bytes. Peak, Swap and SwapMax are nil where the kernel has none.
@@ -80,7 +86,7 @@ func (h *Hierarchy) Stats(path string) (Stats, error) {
 	if err != nil {
 		return Stats{}, fmt.Errorf("load cgroup %s: %w", path, err)
 	}
-	have, err := m.StatFiltered(cgroup2.StatCPU | cgroup2.StatIO | cgroup2.StatMemoryEvents)
+	have, err := m.StatFiltered(cgroup2.StatCPU | cgroup2.StatIO | cgroup2.StatMemoryEvents | cgroup2.StatPids)
 	if err != nil {
 		return Stats{}, fmt.Errorf("read cgroup %s: %w", path, err)
 	}
@@ -113,6 +119,9 @@ func fromLibrary(m *stats.Metrics, enabled []string) Stats {
 			Periods: c.NrPeriods, ThrottledPeriods: c.NrThrottled,
 		}
 		s.addPressure("cpu", c.PSI)
+	}
+	if p := m.Pids; p != nil && slices.Contains(enabled, "pids") {
+		s.PIDs = &PIDs{Current: p.Current, Max: p.Limit}
 	}
 	if m.Io == nil {
 		return s

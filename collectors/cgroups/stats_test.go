@@ -32,12 +32,13 @@ func number(n uint64) *uint64 { return &n }
 // What there is is read, what there is not is absent, and not 0.
 func TestStats(t *testing.T) {
 	h := lay(t, map[string]string{
-		"cgroup.controllers":       "cpu io memory pids\n",
-		"full/cgroup.controllers":  "cpu io memory pids\n",
-		"full/cpu.stat":            "usage_usec 30\nuser_usec 20\nsystem_usec 10\nnr_periods 5\nnr_throttled 3\nthrottled_usec 7000000\nnew_field 1\n",
-		"full/cpu.pressure":        "some avg10=12.50 avg60=0.00 avg300=0.00 total=1000000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=500000\n",
-		"full/io.pressure":         "some avg10=0.00 avg60=0.00 avg300=0.00 total=4\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=2\n",
-		"full/io.stat":             "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\n8:16 \n254:0 rbytes=10 wbytes=20 rios=30 wios=40\n",
+		"cgroup.controllers":      "cpu io memory pids\n",
+		"full/cgroup.controllers": "cpu io memory pids\n",
+		"full/cpu.stat":           "usage_usec 30\nuser_usec 20\nsystem_usec 10\nnr_periods 5\nnr_throttled 3\nthrottled_usec 7000000\nnew_field 1\n",
+		"full/cpu.pressure":       "some avg10=12.50 avg60=0.00 avg300=0.00 total=1000000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=500000\n",
+		"full/io.pressure":        "some avg10=0.00 avg60=0.00 avg300=0.00 total=4\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=2\n",
+		"full/io.stat":            "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\n8:16 \n254:0 rbytes=10 wbytes=20 rios=30 wios=40\n",
+		"full/pids.current":       "3\n", "full/pids.max": "20\n",
 		"full/memory.current":      "4096\n",
 		"full/memory.max":          "8192\n",
 		"full/memory.peak":         "5000\n",
@@ -61,7 +62,7 @@ func TestStats(t *testing.T) {
 				Events: &MemoryEvents{Max: 9, OOM: 3, OOMKill: 5, GroupKill: 1}, Local: &MemoryEvents{Max: 4, OOM: 2},
 			},
 			CPU: &CPU{User: 20 * µs, System: 10 * µs, Throttled: 7 * time.Second, Periods: 5, ThrottledPeriods: 3},
-			IO:  &IO{ReadBytes: 11, WriteBytes: 22, Reads: 33, Writes: 44},
+			IO:  &IO{ReadBytes: 11, WriteBytes: 22, Reads: 33, Writes: 44}, PIDs: &PIDs{Current: 3, Max: 20},
 			Pressure: map[string]Pressure{
 				"cpu": {time.Second, 500 * time.Millisecond, 12.5}, "memory": {8 * µs, 6 * µs, 99.99}, "io": {4 * µs, 2 * µs, 0},
 			},

@@ -8,26 +8,27 @@ import (
 
 	"github.com/eyas-agent/eyas/collectors/fold"
 	"github.com/eyas-agent/eyas/collectors/identity"
+	"github.com/eyas-agent/eyas/collectors/series"
 )
 
 var (
-	descDenials = prometheus.NewDesc("eyas_denials_total",
+	labels    = []string{"namespace", "pod", "container", "nested", "level"}
+	ofDenials = series.Counter("eyas_denials_total",
 		"Calls of nested processes that were refused, by cause: capability (missing), owner_unmapped (of a file), id_unmapped (asked for), userns_limit, pids_max, "+
 			"process_limit (RLIMIT_NPROC, or the node's threads), key_quota, cgroup_limit, other; if asked for, seccomp; while traced (eyas explain CHAIN --trace), mode and file_server. Not each is a failure: engines try what they can do without. "+
 			"eyas explain CHAIN tells which, what helps, and what became of the process.",
-		[]string{"namespace", "pod", "container", "nested", "level", "cause"}, nil)
-	descUnowned = prometheus.NewDesc("eyas_denials_unowned_total",
-		"Refused calls of containers that were gone before they were known.", nil, nil)
-	descFolded = prometheus.NewDesc("eyas_denials_nested_folded",
-		"Nested containers without denial series of their own, added up as nested=\"_other\".",
-		[]string{"namespace", "pod", "container"}, nil)
+		labels, "cause")
+	ofUnowned = series.Counter("eyas_denials_unowned_total",
+		"Refused calls of containers that were gone before they were known.", nil)
+	ofFolded = series.Gauge("eyas_denials_nested_folded",
+		"Nested containers without denial series of their own, added up as nested=\"_other\".", labels[:3])
 )
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
-	ch <- descDenials
-	ch <- descUnowned
-	ch <- descFolded
+	ch <- ofDenials.Desc()
+	ch <- ofUnowned.Desc()
+	ch <- ofFolded.Desc()
 }
 
 // causes adds up refusals by cause.
@@ -46,20 +47,24 @@ func (s *causes) add(o causes) {
 }
 
 // Collect implements prometheus.Collector.
-func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+func (c *Collector) Collect(ch chan<- prometheus.Metric) { c.Tell(series.To(ch)) }
+
+// Tell writes what Collect sends.
+func (c *Collector) Tell(w series.Writer) {
 	if !c.o.Source.Attached() {
 		return // no series says more than zeros that are none
 	}
 	if err := c.Sync(time.Now()); err != nil {
-		ch <- prometheus.NewInvalidMetric(descDenials, err)
+		w.Invalid(ofDenials, err)
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	ch <- prometheus.MustNewConstMetric(descUnowned, prometheus.CounterValue, float64(c.unowned))
+	w.Row(nil).Set(ofUnowned, float64(c.unowned))
 	emit := func(outer identity.PodLabels, nested string, level int, n causes) {
+		row := w.Row(labels, outer.With(nested, strconv.Itoa(level))...)
 		for cause, v := range n {
-			ch <- prometheus.MustNewConstMetric(descDenials, prometheus.CounterValue, float64(v), outer.With(nested, strconv.Itoa(level), cause)...)
+			row.Set(ofDenials, float64(v), cause)
 		}
 	}
 	c.o.Table.View(func(t *identity.Table, _ map[string]int) {
@@ -76,7 +81,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		for id, r := range c.nested.Remainders() {
 			outer := t.PodLabels(id)
 			emit(outer, fold.Other, 2, r.Sum)
-			ch <- prometheus.MustNewConstMetric(descFolded, prometheus.GaugeValue, float64(r.Folded), outer.With()...)
+			w.Row(labels[:3], outer.With()...).Set(ofFolded, float64(r.Folded))
 		}
 	})
 }

@@ -25,6 +25,14 @@ type Link struct {
 	UserNS      uint32 `json:"userns"`
 }
 
+// Title is what people call a container: that of a pod, or its own name.
+func (l Link) Title() string {
+	if l.Pod != nil {
+		return l.Pod.Title()
+	}
+	return l.Name
+}
+
 // Host are the ids on the host.
 type Host struct {
 	PID       HostPID   `json:"pid"`

@@ -84,6 +84,7 @@ func TestEscapes(t *testing.T) {
 func TestDescribeContainer(t *testing.T) {
 	web := host().unsharePID(10, 100)
 	named := func(p *bpf.Process, comm, node string) *bpf.Process { p.Comm, p.Nodename = comm, node; return p }
+	run := func(p *bpf.Process, argv ...string) *bpf.Process { p.HasArgs, p.Argv = true, argv; return p }
 	table := NewTable(Options{})
 	apply(table, named(web.fork(51, 50, 110), "child", "early")) // seen first
 	c := table.Containers()[0]
@@ -100,6 +101,9 @@ func TestDescribeContainer(t *testing.T) {
 		{"pid 1 speaks instead", named(web.task(bpf.KindTask, 50, 1, 100, 120), "init", "web"), said{50, "init", "web"}},
 		{"and others no more", named(web.task(bpf.KindExec, 51, 50, 110, 130), "sh", "y"), said{50, "init", "web"}},
 		{"an exec renames", named(web.task(bpf.KindExec, 50, 1, 100, 140), "nginx", ""), said{50, "nginx", "web"}},
+		{"by its arguments, as its file is its own", run(named(web.task(bpf.KindExec, 50, 1, 100, 141), "exe", ""), "/usr/bin/podman", "exe"), said{50, "podman", "web"}},
+		{"not by arguments that are no name", run(named(web.task(bpf.KindExec, 50, 1, 100, 142), "exe", ""), "/"), said{50, "exe", "web"}},
+		{"nor by long ones", run(named(web.task(bpf.KindExec, 50, 1, 100, 143), "exe", ""), "0123456789abcdef"), said{50, "exe", "web"}},
 		{"also from a user namespace further in", named(web.unshareUser(20, 200, 0).task(bpf.KindExec, 50, 1, 100, 150), "go", "z"), said{50, "go", "z"}},
 	} {
 		apply(table, tc.record)

@@ -102,6 +102,7 @@ type OOMLink struct {
 	ID      string `json:"id"`
 	Name    string `json:"name"`
 	Runtime string `json:"runtime"`
+	Pod     *Pod   `json:"pod,omitempty"` // of an outermost container
 	Level   int    `json:"level"`
 }
 
@@ -125,7 +126,7 @@ func DescribeOOM(r OOMRecord, node Node, l Lookup) OOMAnswer {
 		Limit: OOMLimitAnswer{OOMLimit: r.Limit, Chain: []OOMLink{}},
 	}
 	for _, c := range ChainOf(r.Limit.Container, l) {
-		a.Limit.Chain = append(a.Limit.Chain, OOMLink{ID: c.ID, Name: c.Display, Runtime: c.Name.Runtime, Level: c.Level})
+		a.Limit.Chain = append(a.Limit.Chain, OOMLink{ID: c.ID, Name: c.Display, Runtime: c.Name.Runtime, Pod: c.Pod, Level: c.Level})
 	}
 	for _, v := range r.Victims {
 		id := Describe(ProcessRecord{

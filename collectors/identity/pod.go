@@ -25,6 +25,15 @@ type Pod struct {
 	AsOf  time.Time `json:"as_of,omitzero"`
 }
 
+// Title is what people call a container of a pod: namespace/pod/container, or the
+// namespace and the pod if it has no name of its own.
+func (p *Pod) Title() string {
+	if p.Container == "" {
+		return p.Namespace + "/" + p.Name
+	}
+	return p.Namespace + "/" + p.Name + "/" + p.Container
+}
+
 // PodOwner is who controls a pod, such as a ReplicaSet.
 type PodOwner struct {
 	Kind string `json:"kind"`

@@ -15,8 +15,10 @@ var (
 
 // Select finds the container that a person means by expr: a short id, a
 // runtime's id, or either's first four digits or more; a name; or a path of
-// such steps from the outside in ("pod/app", "pod ▸ app"), each below the one
-// before it, not necessarily right below. A live container is preferred to one
+// such steps from the outside in ("web/db", "web ▸ db"), each below the one
+// before it, not necessarily right below. A path that begins with a pod, as
+// NAMESPACE/POD[/CONTAINER], or with an outermost container's whole runtime id, means
+// that one, or what is inside it, whatever others call themselves. A live container is preferred to one
 // that is gone, the newest to older ones; one that a runtime has given the name
 // to one that shows it for want of better. Names are compared as they are.
 func Select(expr string, all []ContainerRecord) (ContainerRecord, error) {
@@ -31,12 +33,15 @@ func Select(expr string, all []ContainerRecord) (ContainerRecord, error) {
 	if c, ok := byID[expr]; ok {
 		return c, nil // a short id is nobody else's, whatever others call themselves
 	}
-	// A name may hold a slash itself, so the whole is tried first.
-	found := matches(all, byID, []string{expr})
-	if len(found) == 0 {
-		found = matches(all, byID, steps(expr))
+	found, sure := anchored(all, steps(expr))
+	if !sure {
+		// A name may hold a slash itself, so the whole is tried first.
+		if found = matches(all, byID, []string{expr}); len(found) == 0 {
+			found = matches(all, byID, steps(expr))
+		}
+		found = prefer(found)
 	}
-	found = strongest(prefer(found), expr)
+	found = strongest(found, expr)
 	switch len(found) {
 	case 0:
 		return ContainerRecord{}, fmt.Errorf("select container %q: %w: see eyas tree", expr, ErrNoContainer)
@@ -62,6 +67,66 @@ func steps(expr string) []string {
 	}
 	return out
 }
+
+// anchored finds what a path means that begins with an outermost container by a word
+// that nobody inside has a say in: its pod, or its whole runtime id. It reports whether
+// the path does.
+func anchored(all []ContainerRecord, path []string) (found []ContainerRecord, sure bool) {
+	anchors, n := anchors(all, path)
+	if len(anchors) == 0 {
+		return nil, false
+	}
+	rest := path[n:]
+	if len(rest) == 0 {
+		return prefer(anchors), true
+	}
+	for _, a := range anchors {
+		var inside []ContainerRecord
+		byID := map[string]ContainerRecord{}
+		for _, c := range Below(all, a.ID) {
+			if c.ID != a.ID {
+				inside, byID[c.ID] = append(inside, c), c
+			}
+		}
+		found = append(found, matches(inside, byID, rest)...)
+	}
+	return prefer(found), true
+}
+
+// anchors are the outermost containers that a path begins with, by its first n steps:
+// by as many as there can be. Those that hold a pod's namespaces have no name, and are
+// meant only if there is no other.
+func anchors(all []ContainerRecord, path []string) (found []ContainerRecord, n int) {
+	for _, c := range all {
+		if c.Parent != "" {
+			continue
+		}
+		has := 0
+		switch p := c.Pod; {
+		case len(path) > 2 && p != nil && path[0] == p.Namespace && path[1] == p.Name && path[2] == p.Container:
+			has = 3
+		case len(path) > 1 && p != nil && path[0] == p.Namespace && path[1] == p.Name:
+			has = 2
+		case len(path) > 0 && len(c.Name.ID) >= wholeID && path[0] == c.Name.ID:
+			has = 1
+		}
+		switch {
+		case has == 0 || has < n:
+		case has > n:
+			found, n = []ContainerRecord{c}, has
+		default:
+			found = append(found, c)
+		}
+	}
+	named := slices.DeleteFunc(slices.Clone(found), func(c ContainerRecord) bool { return c.Pod != nil && c.Pod.Container == "" })
+	if len(named) > 0 {
+		found = named
+	}
+	return found, n
+}
+
+// wholeID is fewer digits than a runtime's id has (64, or 32).
+const wholeID = 32
 
 func matches(all []ContainerRecord, byID map[string]ContainerRecord, path []string) []ContainerRecord {
 	if len(path) == 0 {

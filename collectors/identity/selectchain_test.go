@@ -129,6 +129,59 @@ func TestBelow(t *testing.T) {
 	}
 }
 
+// A container of a pod is known by the pod, and by its runtime's id, whatever those
+// inside call themselves, and whatever runtime ids they claim.
+func TestSelectPod(t *testing.T) {
+	pod := func(ns, name, container string) *Pod { return &Pod{Namespace: ns, Name: name, Container: container} }
+	whole := strings.Repeat("feed", 16)
+	all := []ContainerRecord{
+		{ID: "aaaa00000000", Display: "1", Pod: pod("team", "web-0", ""), Last: at(9)}, // holds its namespaces
+		{ID: "aaaa00000001", Display: "2", Pod: pod("team", "web-0", "app"), Name: Name{ID: whole}, Last: at(9)},
+		{ID: "bbbb00000001", Parent: "aaaa00000001", Display: "db", Name: Name{Name: "db"}, Last: at(9)},
+		{ID: "bbbb00000002", Parent: "aaaa00000001", Display: "web-0", Last: at(9)},
+		{ID: "bbbb00000003", Parent: "bbbb00000002", Display: "cache", Last: at(9)},
+		{ID: "cccc00000001", Display: "3", Pod: pod("team", "web-1", "app"), Last: at(9)},
+		{ID: "cccc00000002", Display: "4", Pod: pod("team", "web-1", "side"), Last: at(9)},
+		{ID: "cccc00000003", Parent: "cccc00000001", Display: "db", Name: Name{Name: "db"}, Last: at(9)},
+		{ID: "dddd00000001", Display: "5", Pod: pod("team", "old", "app"), Gone: true, Last: at(5)},
+		// Somebody else's, posing as all of these.
+		{ID: "eeee00000001", Display: "6", Pod: pod("evil", "x", "app"), Last: at(9)},
+		{ID: "eeee00000002", Parent: "eeee00000001", Display: "team", Name: Name{Name: "team"}, Last: at(9)},
+		{ID: "eeee00000003", Parent: "eeee00000002", Display: "web-0", Name: Name{Name: "web-0"}, Last: at(9)},
+		{ID: "eeee00000004", Parent: "eeee00000003", Display: "app", Name: Name{Name: "app"}, Last: at(9)},
+		{ID: "eeee00000005", Parent: "eeee00000004", Display: "db", Name: Name{ID: "db"}, Last: at(9)},
+		{ID: "eeee00000006", Parent: "eeee00000004", Display: "other", Last: at(9)},
+		{ID: "eeee00000007", Parent: "eeee00000001", Display: "team/web-0/app", Name: Name{Name: "team/web-0"}, Last: at(9)},
+		{ID: "eeee00000008", Parent: "eeee00000001", Display: "team/old/app", Last: at(9)},
+		{ID: "eeee00000009", Parent: "eeee00000001", Display: "7", Name: Name{ID: whole}, Last: at(9)},
+		{ID: "eeee0000000a", Parent: "eeee00000009", Display: "db", Name: Name{ID: "db"}, Last: at(9)},
+		{ID: "eeee0000000b", Parent: "eeee00000001", Display: "8", Name: Name{Name: whole + "/db"}, Last: at(9)},
+	}
+	for expr, want := range map[string]string{
+		"team/web-0/app":     "aaaa00000001",
+		"team/web-0":         "aaaa00000001",
+		"team/web-0/app/db":  "bbbb00000001",
+		"team/web-0/db":      "bbbb00000001",
+		"team/web-0/cache":   "bbbb00000003",
+		"team/web-0/other":   "",
+		"team/web-1":         "", // two containers
+		"team/web-1/side":    "cccc00000002",
+		"team/web-1/db":      "cccc00000003",
+		"team/web-1/side/db": "",
+		"team/old/app":       "dddd00000001",
+		"team/old":           "dddd00000001",
+		whole:                "aaaa00000001",
+		whole + "/db":        "bbbb00000001",
+		whole + "/nobody":    "",
+		"evil/x/app/team":    "eeee00000002",
+	} {
+		c, err := Select(expr, all)
+		if c.ID != want || (err == nil) != (want != "") {
+			t.Errorf("%q: got %q, %v; want %q", expr, c.ID, err, want)
+		}
+	}
+}
+
 func TestDisplayName(t *testing.T) {
 	outer := &Container{Nodename: "host1"}
 	for name, c := range map[string]Container{

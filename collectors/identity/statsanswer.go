@@ -13,6 +13,7 @@ type StatsRow struct {
 	Name        string    `json:"name"`             // raw, as are Runtime and ContainerID
 	Runtime     string    `json:"runtime"`
 	ContainerID string    `json:"container_id,omitempty"`
+	Pod         *Pod      `json:"pod,omitempty"` // of an outermost container
 	Level       int       `json:"level"`
 	Processes   int       `json:"processes"`
 	Threads     int       `json:"threads"`
@@ -52,5 +53,5 @@ type StatsOverlay struct {
 // DescribeStats makes a row that says whose it is.
 func DescribeStats(c ContainerRecord) StatsRow {
 	l := containerLink(c)
-	return StatsRow{ID: c.ID, Parent: c.Parent, Name: l.Name, Runtime: l.Runtime, ContainerID: l.ContainerID, Level: c.Level}
+	return StatsRow{ID: c.ID, Parent: c.Parent, Name: l.Name, Runtime: l.Runtime, ContainerID: l.ContainerID, Pod: l.Pod, Level: c.Level}
 }

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"path"
 	"slices"
 
 	"github.com/eyas-agent/eyas/bpf"
@@ -187,13 +188,28 @@ func (t *Table) describe(p *Process, r *bpf.Process) {
 			}
 			c.Init = p.Key
 		}
-		c.InitComm = r.Comm
+		c.InitComm = program(r.Comm, p.Argv)
 		if r.Nodename != "" {
 			c.Nodename = r.Nodename
 		}
 		t.placeContainer(c, p.Cgroup.Path)
 	}
 }
+
+// program is what a first process calls itself. The comm of one that began its own file
+// anew by /proc/self/exe, as podman, buildah and runc do, is "exe"; its arguments say more.
+func program(comm string, argv []string) string {
+	if comm != "exe" || len(argv) == 0 {
+		return comm
+	}
+	if name := path.Base(argv[0]); name != "." && name != "/" && len(name) < maxComm {
+		return name
+	}
+	return comm
+}
+
+// maxComm is how long a comm can be (TASK_COMM_LEN, include/linux/sched.h).
+const maxComm = 16
 
 // settle puts a process into the container its namespaces say, and reports
 // whether that is a new place for it.

@@ -2,9 +2,8 @@
 // how many there are, were born, executed programs, and how they ended.
 //
 // What enters: the identity table and the kernel's own counts. What leaves:
-// Prometheus series. It reads the pids controller of containers' cgroups and
-// changes nothing but the kernel's counts map, from which it takes the rows of
-// containers that are gone.
+// Prometheus series. It changes nothing but the kernel's counts map, from which it
+// takes the rows of containers that are gone.
 package processes
 
 import (
@@ -16,9 +15,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/eyas-agent/eyas/bpf"
-	"github.com/eyas-agent/eyas/collectors/cgroups"
 	"github.com/eyas-agent/eyas/collectors/fold"
 	"github.com/eyas-agent/eyas/collectors/identity"
+	"github.com/eyas-agent/eyas/collectors/series"
 )
 
 // Counter is the kernel's counting; *bpf.Monitor is one.
@@ -33,17 +32,11 @@ type Table interface {
 	View(f func(table *identity.Table, zombies map[string]int))
 }
 
-// Limits reads the pids controller of a cgroup.
-type Limits interface {
-	PIDs(path string) (cgroups.PIDs, bool)
-}
-
 // Options of a Collector.
 type Options struct {
 	Counter   Counter
 	Table     Table
-	Limits    Limits // may be nil
-	MaxNested int    // series of nested containers per outermost one; default 50
+	MaxNested int // series of nested containers per outermost one; default 50
 	Log       zerolog.Logger
 }
 
@@ -64,37 +57,38 @@ func New(o Options) *Collector {
 
 var labels = []string{"namespace", "pod", "container", "nested", "level"}
 
-func desc(name, help string, more ...string) *prometheus.Desc {
-	return prometheus.NewDesc("eyas_container_"+name, help, append(append([]string{}, labels...), more...), nil)
+func gauge(name, help string, more ...string) *series.Family {
+	return series.Gauge("eyas_container_"+name, help, labels, more...)
+}
+
+func counter(name, help string, more ...string) *series.Family {
+	return series.Counter("eyas_container_"+name, help, labels, more...)
 }
 
 var (
-	descProcesses = desc("processes", "Live processes (thread groups) right in the container, zombies not counted.")
-	descThreads   = desc("threads", "Threads of these processes, first threads included.")
-	descZombies   = desc("zombies", "Dead processes of the container that nobody has reaped.")
-	descPeak      = desc("processes_peak", "Most live processes seen at once since the agent started.")
-	descForks     = desc("forks_total", "Processes born in the container.")
-	descStarted   = desc("threads_started_total", "Threads started that are not the first of their process.")
-	descExecs     = desc("exec_total", "Programs executed in the container.")
-	descExits     = desc("exits_total", "Processes that ended, by kind: zero (exit status 0), error (another status), signal.", "kind")
-	descOOM       = desc("oom_kills_total", "Processes the OOM killer chose; part of exits by signal.")
-	descCurrent   = desc("pids_current", "Tasks in the container's own cgroup subtree, as the pids controller counts.")
-	descMax       = desc("pids_max", "Limit of the pids controller in the container's own cgroup; +Inf is none.")
-	descEscaped   = desc("escaped", "1 when the container lives outside the cgroup subtree of the container around it.")
-	descInfo      = desc("info", "Names and ids of the container; always 1.",
+	ofProcesses = gauge("processes", "Live processes (thread groups) right in the container, zombies not counted.")
+	ofThreads   = gauge("threads", "Threads of these processes, first threads included.")
+	ofZombies   = gauge("zombies", "Dead processes of the container that nobody has reaped.")
+	ofPeak      = gauge("processes_peak", "Most live processes seen at once since the agent started.")
+	ofForks     = counter("forks_total", "Processes born in the container.")
+	ofStarted   = counter("threads_started_total", "Threads started that are not the first of their process.")
+	ofExecs     = counter("exec_total", "Programs executed in the container.")
+	ofExits     = counter("exits_total", "Processes that ended, by kind: zero (exit status 0), error (another status), signal.", "kind")
+	ofOOM       = counter("oom_kills_total", "Processes the OOM killer chose; part of exits by signal.")
+	ofEscaped   = gauge("escaped", "1 when the container lives outside the cgroup subtree of the container around it.")
+	ofInfo      = gauge("info", "Names and ids of the container; always 1.",
 		"id", "name", "runtime", "runtime_id", "image", "pidns", "userns")
-	descFolded = prometheus.NewDesc("eyas_nested_folded",
-		"Nested containers without series of their own, added up as nested=\"_other\".",
-		[]string{"namespace", "pod", "container"}, nil)
+	ofFolded = series.Gauge("eyas_nested_folded",
+		"Nested containers without series of their own, added up as nested=\"_other\".", labels[:3])
 )
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{
-		descProcesses, descThreads, descZombies, descPeak, descForks, descStarted, descExecs, descExits,
-		descOOM, descCurrent, descMax, descEscaped, descInfo, descFolded,
+	for _, f := range []*series.Family{
+		ofProcesses, ofThreads, ofZombies, ofPeak, ofForks, ofStarted, ofExecs, ofExits,
+		ofOOM, ofEscaped, ofInfo, ofFolded,
 	} {
-		ch <- d
+		ch <- f.Desc()
 	}
 }
 
@@ -116,7 +110,10 @@ func (c *Collector) refresh(ctx context.Context) error {
 }
 
 // Collect implements prometheus.Collector.
-func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+func (c *Collector) Collect(ch chan<- prometheus.Metric) { c.Tell(series.To(ch)) }
+
+// Tell writes what Collect sends.
+func (c *Collector) Tell(w series.Writer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.refresh(context.Background()); err != nil {
@@ -125,12 +122,12 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	rows, err := c.o.Counter.Counts()
 	if err != nil {
 		// Counters then have no value: 0 would look like a reset.
-		ch <- prometheus.NewInvalidMetric(descForks, err)
+		w.Invalid(ofForks, err)
 		rows = nil
 	} else if rows == nil {
 		rows = map[bpf.CountsKey]bpf.Counts{}
 	}
 	for _, s := range c.gather(rows) {
-		s.emit(ch)
+		emit(w, s)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +15,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/eyas-agent/eyas/bpf"
-	"github.com/eyas-agent/eyas/collectors/cgroups"
 	"github.com/eyas-agent/eyas/collectors/identity"
 )
 
@@ -29,7 +27,6 @@ type node struct {
 	stale   error // of Refresh
 	fresh   int   // times refreshed
 	taken   []bpf.CountsKey
-	limits  map[string]cgroups.PIDs
 }
 
 func newNode() *node {
@@ -40,7 +37,7 @@ func newNode() *node {
 			}
 			return fmt.Sprintf("/pod/%d", id)
 		}}),
-		zombies: map[string]int{}, rows: map[bpf.CountsKey]bpf.Counts{}, limits: map[string]cgroups.PIDs{},
+		zombies: map[string]int{}, rows: map[bpf.CountsKey]bpf.Counts{},
 	}
 }
 
@@ -60,8 +57,6 @@ func (n *node) TakeCounts(k bpf.CountsKey) (bpf.Counts, error) {
 	delete(n.rows, k)
 	return bpf.Counts{}, nil
 }
-
-func (n *node) PIDs(path string) (cgroups.PIDs, bool) { p, ok := n.limits[path]; return p, ok }
 
 const hostPIDNS, hostUserNS = 4026531836, 4026531837
 
@@ -86,7 +81,7 @@ func row(ns uint32, cgroup uint64) bpf.CountsKey {
 }
 
 func collector(n *node, most int) *Collector {
-	return New(Options{Counter: n, Table: n, Limits: n, MaxNested: most, Log: zerolog.Nop()})
+	return New(Options{Counter: n, Table: n, MaxNested: most, Log: zerolog.Nop()})
 }
 
 // values are the samples whose name has a suffix, by nested label and kind.
@@ -124,8 +119,6 @@ func TestGolden(t *testing.T) {
 	inner := n.put(20, 2, 10, 20)
 	outer.Name = identity.Name{Runtime: "podman", ID: "33e9", Name: "web\n\"\x1b\xff", Image: strings.Repeat("ä", 100)}
 	n.zombies[inner.ID] = 3
-	n.limits["/pod/1"] = cgroups.PIDs{Current: 7, Max: 100}
-	n.limits["/pod/2"] = cgroups.PIDs{Current: 4, Max: math.MaxUint64}
 	all := bpf.Counts{Forks: 1, Threads: 2, Execs: 3, ExitsZero: 4, ExitsError: 5, ExitsSignal: 6, OOMKills: 7}
 	n.rows[row(10, 1)], n.rows[row(10, 9)] = all, all // in two cgroups
 	n.rows[row(20, 2)] = bpf.Counts{Forks: 1 << 40}
@@ -172,14 +165,6 @@ eyas_container_exits_total{container="OUTER",kind="zero",level="2",namespace="",
 # TYPE eyas_container_oom_kills_total counter
 eyas_container_oom_kills_total{container="OUTER",level="1",namespace="",nested="",pod=""} 14
 eyas_container_oom_kills_total{container="OUTER",level="2",namespace="",nested="INNER",pod=""} 0
-# HELP eyas_container_pids_current Tasks in the container's own cgroup subtree, as the pids controller counts.
-# TYPE eyas_container_pids_current gauge
-eyas_container_pids_current{container="OUTER",level="1",namespace="",nested="",pod=""} 7
-eyas_container_pids_current{container="OUTER",level="2",namespace="",nested="INNER",pod=""} 4
-# HELP eyas_container_pids_max Limit of the pids controller in the container's own cgroup; +Inf is none.
-# TYPE eyas_container_pids_max gauge
-eyas_container_pids_max{container="OUTER",level="1",namespace="",nested="",pod=""} 100
-eyas_container_pids_max{container="OUTER",level="2",namespace="",nested="INNER",pod=""} +Inf
 # HELP eyas_container_escaped 1 when the container lives outside the cgroup subtree of the container around it.
 # TYPE eyas_container_escaped gauge
 eyas_container_escaped{container="OUTER",level="1",namespace="",nested="",pod=""} 0

@@ -1,23 +1,20 @@
 package processes
 
 import (
-	"math"
 	"strconv"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/eyas-agent/eyas/bpf"
-	"github.com/eyas-agent/eyas/collectors/cgroups"
 	"github.com/eyas-agent/eyas/collectors/fold"
 	"github.com/eyas-agent/eyas/collectors/identity"
+	"github.com/eyas-agent/eyas/collectors/series"
 )
 
 // Other is the nested label of what has no series of its own.
 const Other = fold.Other
 
-// series is one container's, or one remainder's, numbers.
-type series struct {
+// numbers are those of one container, or of one remainder.
+type numbers struct {
 	labels identity.PodLabels
 	nested string
 	level  int
@@ -27,15 +24,13 @@ type series struct {
 	processes, threads, zombies, peak int
 	counts                            bpf.Counts
 	uncounted                         bool // counts are not known
-	pids                              cgroups.PIDs
-	hasPIDs                           bool
 	escaped                           bool
 }
 
 // gather adds the kernel's rows to the table's containers; nil rows are not
 // known.
-func (c *Collector) gather(rows map[bpf.CountsKey]bpf.Counts) []*series {
-	var out []*series
+func (c *Collector) gather(rows map[bpf.CountsKey]bpf.Counts) []*numbers {
+	var out []*numbers
 	c.o.Table.View(func(t *identity.Table, zombies map[string]int) {
 		containers := t.Containers()
 		threads := threadsOf(t)
@@ -44,7 +39,7 @@ func (c *Collector) gather(rows map[bpf.CountsKey]bpf.Counts) []*series {
 			counts = c.attribute(t, rows)
 		}
 		c.retire(t, counts)
-		others := map[string]*series{}
+		others := map[string]*numbers{}
 		for _, x := range containers {
 			outer := x.Outer()
 			s, isOther := c.place(t, x, outer, others)
@@ -62,13 +57,12 @@ func (c *Collector) gather(rows map[bpf.CountsKey]bpf.Counts) []*series {
 			s.escaped = x.Escaped
 			rec := x.Record(identity.Clock{})
 			s.info = &rec
-			s.pids, s.hasPIDs = c.pids(ownCgroup(x))
 			out = append(out, s)
 		}
 		for id, r := range c.nested.Remainders() {
 			o := others[id]
 			if o == nil {
-				o = &series{labels: t.PodLabels(id), nested: Other, level: 2}
+				o = &numbers{labels: t.PodLabels(id), nested: Other, level: 2}
 			}
 			o.folded = &r.Folded
 			o.counts, o.uncounted = r.Sum, rows == nil
@@ -87,16 +81,16 @@ func (c *Collector) retire(t *identity.Table, counts map[string]bpf.Counts) {
 }
 
 // place says which series a container counts in.
-func (c *Collector) place(t *identity.Table, x, outer *identity.Container, others map[string]*series) (s *series, other bool) {
+func (c *Collector) place(t *identity.Table, x, outer *identity.Container, others map[string]*numbers) (s *numbers, other bool) {
 	switch {
 	case x == outer:
-		return &series{labels: t.PodLabels(outer.ID), level: x.Level}, false
+		return &numbers{labels: t.PodLabels(outer.ID), level: x.Level}, false
 	case c.nested.Own(outer.ID, x.ID):
-		return &series{labels: t.PodLabels(outer.ID), nested: x.ID, level: x.Level}, false
+		return &numbers{labels: t.PodLabels(outer.ID), nested: x.ID, level: x.Level}, false
 	}
 	o := others[outer.ID]
 	if o == nil {
-		o = &series{labels: t.PodLabels(outer.ID), nested: Other, level: 2}
+		o = &numbers{labels: t.PodLabels(outer.ID), nested: Other, level: 2}
 		others[outer.ID] = o
 	}
 	return o, true
@@ -149,47 +143,33 @@ func (c *Collector) lose(key bpf.CountsKey, now time.Time) {
 	}
 }
 
-func (s *series) emit(ch chan<- prometheus.Metric) {
-	l := s.labels.With(s.nested, strconv.Itoa(s.level))
-	gauge := func(d *prometheus.Desc, v float64) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, l...)
-	}
-	counter := func(d *prometheus.Desc, v uint64, more ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), append(append([]string{}, l...), more...)...)
-	}
-	gauge(descProcesses, float64(s.processes))
-	gauge(descThreads, float64(s.threads))
-	gauge(descZombies, float64(s.zombies))
-	gauge(descPeak, float64(s.peak))
+// emit writes the series.
+func emit(w series.Writer, s *numbers) {
+	row := w.Row(labels, s.labels.With(s.nested, strconv.Itoa(s.level))...)
+	row.Set(ofProcesses, float64(s.processes))
+	row.Set(ofThreads, float64(s.threads))
+	row.Set(ofZombies, float64(s.zombies))
+	row.Set(ofPeak, float64(s.peak))
 	if s.folded != nil {
-		ch <- prometheus.MustNewConstMetric(descFolded, prometheus.GaugeValue, float64(*s.folded), s.labels.With()...)
+		w.Row(labels[:3], s.labels.With()...).Set(ofFolded, float64(*s.folded))
 	}
 	if !s.uncounted {
-		counter(descForks, s.counts.Forks)
-		counter(descStarted, s.counts.Threads)
-		counter(descExecs, s.counts.Execs)
-		counter(descExits, s.counts.ExitsZero, "zero")
-		counter(descExits, s.counts.ExitsError, "error")
-		counter(descExits, s.counts.ExitsSignal, "signal")
-		counter(descOOM, s.counts.OOMKills)
-	}
-	if s.hasPIDs {
-		gauge(descCurrent, float64(s.pids.Current))
-		limit := float64(s.pids.Max)
-		if s.pids.Unlimited() {
-			limit = math.Inf(1)
-		}
-		gauge(descMax, limit)
+		row.Set(ofForks, float64(s.counts.Forks))
+		row.Set(ofStarted, float64(s.counts.Threads))
+		row.Set(ofExecs, float64(s.counts.Execs))
+		row.Set(ofExits, float64(s.counts.ExitsZero), "zero")
+		row.Set(ofExits, float64(s.counts.ExitsError), "error")
+		row.Set(ofExits, float64(s.counts.ExitsSignal), "signal")
+		row.Set(ofOOM, float64(s.counts.OOMKills))
 	}
 	if r := s.info; r != nil {
 		escaped := 0.0
 		if s.escaped {
 			escaped = 1
 		}
-		gauge(descEscaped, escaped)
-		ch <- prometheus.MustNewConstMetric(descInfo, prometheus.GaugeValue, 1, append(append([]string{}, l...),
-			r.ID, bounded(r.Display), bounded(r.Name.Runtime), bounded(r.Name.ID), bounded(r.Name.Image),
-			strconv.FormatUint(uint64(r.PIDNS.Inum), 10), strconv.FormatUint(uint64(r.UserNS.Inum), 10))...)
+		row.Set(ofEscaped, escaped)
+		row.Set(ofInfo, 1, r.ID, bounded(r.Display), bounded(r.Name.Runtime), bounded(r.Name.ID), bounded(r.Name.Image),
+			strconv.FormatUint(uint64(r.PIDNS.Inum), 10), strconv.FormatUint(uint64(r.UserNS.Inum), 10))
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/eyas-agent/eyas/bpf"
-	"github.com/eyas-agent/eyas/collectors/cgroups"
 	"github.com/eyas-agent/eyas/collectors/identity"
 )
 
@@ -15,7 +14,6 @@ type Total struct {
 	Container                   identity.ContainerRecord
 	Processes, Threads, Zombies int
 	Counts                      bpf.Counts
-	PIDs                        *cgroups.PIDs // nil: no pids controller, or no cgroup of its own
 }
 
 // Totals returns the numbers of each live container that want takes, parents
@@ -34,7 +32,6 @@ func (c *Collector) Totals(ctx context.Context, clock identity.Clock, want func(
 		return nil, fmt.Errorf("read counts: %w", err)
 	}
 	out := []Total{}
-	var paths []string
 	c.o.Table.View(func(t *identity.Table, zombies map[string]int) {
 		counts, threads := c.attribute(t, rows), threadsOf(t)
 		c.retire(t, counts) // their rows may be taken before the next scrape
@@ -42,18 +39,11 @@ func (c *Collector) Totals(ctx context.Context, clock identity.Clock, want func(
 			if !want(x) {
 				continue
 			}
-			paths = append(paths, ownCgroup(x))
 			out = append(out, Total{
 				Container: x.Record(clock), Processes: x.Live, Threads: threads[x.ID], Zombies: zombies[x.ID], Counts: counts[x.ID],
 			})
 		}
 	})
-	// Files are read without the table's lock.
-	for i, path := range paths {
-		if p, ok := c.pids(path); ok {
-			out[i].PIDs = &p
-		}
-	}
 	return out, nil
 }
 
@@ -64,19 +54,4 @@ func threadsOf(t *identity.Table) map[string]int {
 		threads[p.Container.ID] += int(p.Threads)
 	}
 	return threads
-}
-
-// ownCgroup is the cgroup that is the container's alone; "" when it has none.
-func ownCgroup(x *identity.Container) string {
-	if x.Parent != nil && x.Parent.Root == x.Root {
-		return ""
-	}
-	return x.Root
-}
-
-func (c *Collector) pids(path string) (cgroups.PIDs, bool) {
-	if c.o.Limits == nil || path == "" {
-		return cgroups.PIDs{}, false
-	}
-	return c.o.Limits.PIDs(path)
 }

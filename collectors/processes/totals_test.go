@@ -2,12 +2,10 @@ package processes
 
 import (
 	"errors"
-	"math"
 	"testing"
 	"time"
 
 	"github.com/eyas-agent/eyas/bpf"
-	"github.com/eyas-agent/eyas/collectors/cgroups"
 	"github.com/eyas-agent/eyas/collectors/identity"
 )
 
@@ -22,16 +20,14 @@ func TestTotals(t *testing.T) {
 	shares := n.put(30, 1, 10, 30)
 	n.put(40, 3, 40)
 	n.zombies[inner.ID] = 3
-	n.limits["/pod/1"] = cgroups.PIDs{Current: 7, Max: 100}
-	n.limits["/pod/2"] = cgroups.PIDs{Current: 4, Max: math.MaxUint64}
 	n.rows[row(10, 1)], n.rows[row(10, 9)] = bpf.Counts{Forks: 1, Execs: 2}, bpf.Counts{Forks: 4}
 	n.rows[row(20, 2)] = bpf.Counts{Forks: 1 << 40}
 	c := collector(n, 1)
 	clock := identity.Clock{Boot: time.Unix(1000, 0)}
 	within := func(x *identity.Container) bool { return x.Outer() == outer }
 	want := []Total{
-		{Container: outer.Record(clock), Processes: 1, Threads: 2, Counts: bpf.Counts{Forks: 5, Execs: 2}, PIDs: &cgroups.PIDs{Current: 7, Max: 100}},
-		{Container: inner.Record(clock), Processes: 1, Threads: 2, Zombies: 3, Counts: bpf.Counts{Forks: 1 << 40}, PIDs: &cgroups.PIDs{Current: 4, Max: math.MaxUint64}},
+		{Container: outer.Record(clock), Processes: 1, Threads: 2, Counts: bpf.Counts{Forks: 5, Execs: 2}},
+		{Container: inner.Record(clock), Processes: 1, Threads: 2, Zombies: 3, Counts: bpf.Counts{Forks: 1 << 40}},
 		{Container: shares.Record(clock), Processes: 1, Threads: 2},
 	}
 	for range 2 {

@@ -162,7 +162,7 @@ eyas_vfs_bytes_total{container="` + outer + `",level="2",namespace="",nested="` 
 }
 
 func help(*Collector) string {
-	text := descBytes.String()
+	text := ofBytes.Desc().String()
 	_, rest, _ := strings.Cut(text, `help: "`)
 	text, _, _ = strings.Cut(rest, `", `)
 	return text

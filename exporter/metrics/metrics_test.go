@@ -23,11 +23,16 @@ func (h half) Collect(ch chan<- prometheus.Metric) {
 
 // What can be told is told, the log says what cannot; the probes say why.
 func TestHandler(t *testing.T) {
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(half{prometheus.NewDesc("eyas_ok", "Ok.", []string{"name"}, nil), prometheus.NewDesc("eyas_bad", "Bad.", nil, nil)})
+	e, err := NewExposition(half{prometheus.NewDesc("eyas_ok", "Ok.", []string{"name"}, nil), prometheus.NewDesc("eyas_bad", "Bad.", nil, nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var log strings.Builder
 	var sick, busy error
-	h := Handler(reg, func() error { return sick }, func() error { return busy }, zerolog.New(&log))
+	h, err := Handler(e, func() error { return sick }, func() error { return busy }, zerolog.New(&log))
+	if err != nil {
+		t.Fatal(err)
+	}
 	get := func(method, path string) (int, string) {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(method, path, nil))

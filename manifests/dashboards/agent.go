@@ -34,7 +34,7 @@ func agent() map[string]any {
 			line("CPU of its programs", "percentunit", "Share of one CPU that BPF programs use, by hook: paid by whoever runs into them.", query{perHook("eyas_bpf_program_seconds_total"), "{{hook}}"}).stacked(),
 			line("Time of a run", "s", "Mean time of one run of a program, with about 60 ns of clock.", query{perHook("eyas_bpf_program_seconds_total") + ` / (` + perHook("eyas_bpf_program_runs_total") + ` > 0)`, "{{hook}}"}),
 			line("Memory of the agent", "bytes", "Resident memory.", query{`process_resident_memory_bytes{` + onNode + `,job=~".*eyas.*"}`, "{{instance}}"}),
-			line("Time of looks", "s", "The last snapshot of all processes, and the reading of cgroups at the last scrape.", query{`max(eyas_snapshot_seconds{` + onNode + `})`, "snapshot"}, query{`max(eyas_cgroups_read_seconds{` + onNode + `})`, "cgroups"}).alert("EyasCgroupsUnread"),
+			line("Time of looks", "s", "The last snapshot of all processes, and the last reading of cgroups.", query{`max(eyas_snapshot_seconds{` + onNode + `})`, "snapshot"}, query{`max(eyas_cgroups_read_seconds{` + onNode + `})`, "cgroups"}).alert("EyasCgroupsOld"),
 			line("Table", "short", "Live entries of the identity table.", query{`sum by (table) (eyas_table_entries{` + onNode + `})`, "{{table}}"}),
 		}},
 		section{"Hooks", []panel{

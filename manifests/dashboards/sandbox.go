@@ -15,8 +15,8 @@ func sandbox() map[string]any {
 			number("Processes", "short", "Live processes, at all levels.", plain, `sum(eyas_container_processes{`+inBox+`})`),
 			number("Zombies", "short", "Dead processes that nobody has reaped.", []step{{"green", nil}, {"orange", 50}}, `sum(eyas_container_zombies{`+inBox+`})`),
 			number("Escaped", "short", "Containers outside the cgroup subtree of the container around them.", none, `sum(eyas_container_escaped{`+inBox+`})`).alert("EyasContainerEscaped"),
-			number("OOM kills", "short", "Processes that the OOM killer chose, in the time shown.", none, `sum(increase(eyas_container_oom_kills_total{`+inBox+`}[$__range]))`).alert("EyasOOMKills"),
-			number("Denials", "short", "Calls that were refused, in the time shown; nothing where the kernel refuses the programs that count them.", plain, `sum(increase(eyas_denials_total{`+inBox+`}[$__range])) or 0 * (sum(eyas_hook_state{cluster=~"$cluster",hook=~"denials_.*",state!="missing"}) > 0)`).alert("EyasDenialsBurst"),
+			number("OOM kills", "short", "Processes that the OOM killer chose, in the time shown.", none, `round(sum(increase(eyas_container_oom_kills_total{`+inBox+`}[$__range])))`).alert("EyasOOMKills"),
+			number("Denials", "short", "Calls that were refused, in the time shown; nothing where the kernel refuses the programs that count them.", plain, `round(sum(increase(eyas_denials_total{`+inBox+`}[$__range]))) or 0 * (sum(eyas_hook_state{cluster=~"$cluster",hook=~"denials_.*",state!="missing"}) > 0)`).alert("EyasDenialsBurst"),
 			table("Chain", "Who is inside whom: level 1 is the outermost container. eyas tree and eyas whois on the node tell more.", map[string]string{
 				"level": "1 Level", "name": "2 Name", "runtime": "3 Runtime", "image": "4 Image", "container": "5 Outermost", "nested": "6 Nested", "Value #B": "7 Processes", "Value #C": "8 Threads",
 			},

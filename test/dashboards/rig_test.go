@@ -167,7 +167,7 @@ func newPrometheus(t *testing.T, target string) *prometheus {
 	}
 	p := &prometheus{url: "http://" + listen}
 	p.program = start(t, exec.Command(cmp.Or(os.Getenv("EYAS_PROMETHEUS"), "prometheus"), "--config.file", config,
-		"--storage.tsdb.path", cmp.Or(os.Getenv("EYAS_RECORD"), filepath.Join(dir, "data")), "--web.listen-address", listen, "--log.level", "warn"))
+		"--storage.tsdb.path", filepath.Join(dir, "data"), "--web.listen-address", listen, "--log.level", "warn"))
 	until(t, time.Minute, p.done, ready(p.url+"/-/ready"))
 	return p
 }

@@ -89,7 +89,8 @@ func needTrampolines(t testing.TB, a *agent) map[string]string {
 func startOverlayWork(t testing.TB, kind string) (pid int, step func()) {
 	t.Helper()
 	c := exec.Command("/proc/self/exe")
-	c.Env = []string{overlayWorkEnv + "=" + kind}
+	// Go's runtime would preempt long calls by signals: they cut sendfile short.
+	c.Env = []string{overlayWorkEnv + "=" + kind, "GODEBUG=asyncpreemptoff=1"}
 	c.Stderr = os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	if kind == "user" || kind == "calls" {

@@ -38,9 +38,23 @@ func BenchmarkAgent1000Containers(b *testing.B) {
 				if nested < 1000 {
 					b.Fatalf("%d nested containers", nested)
 				}
-				own := len(series(a.text(b), "eyas_container_info", `level="2"`))
-				if want := min(each, 50) * sandboxes; own < want || own > want+sandboxes { // the remainder has none
-					b.Fatalf("%d nested containers have series, want %d", own, want)
+				own := map[string]int{} // by sandbox; others may run on this machine, too
+				for _, line := range series(a.text(b), "eyas_container_info", `level="2"`) {
+					_, rest, _ := strings.Cut(line, `container="`)
+					outer, _, _ := strings.Cut(rest, `"`)
+					own[outer]++
+				}
+				whole := 0
+				for outer, n := range own {
+					if n > 50 {
+						b.Fatalf("%d nested containers of %s have series", n, outer)
+					}
+					if n == 50 {
+						whole++
+					}
+				}
+				if whole < sandboxes {
+					b.Fatalf("series of nested containers: %v, want 50 in %d sandboxes", own, sandboxes)
 				}
 				scrapes(b, a)
 				b.ReportMetric(float64(rss(b, a.cmd.Process.Pid))/1024, "rss-MiB")
@@ -78,11 +92,13 @@ func (a *agent) text(b *testing.B) string {
 	return string(text)
 }
 
-// scrapes reports of 100 scrapes, each of fresh facts and compressed as Prometheus asks
-// for, what they took and were.
+// scrapes reports of 50 scrapes, each of fresh facts and compressed as Prometheus asks
+// for, what they took and were. The agent's CPU time does not depend on what else the
+// machine does; it has what the agent does in a second beside.
 func scrapes(b *testing.B, a *agent) {
 	b.Helper()
-	took := make([]time.Duration, 100)
+	took := make([]time.Duration, 50)
+	ticks := cpuTicks(b, a.cmd.Process.Pid)
 	wire := int64(0)
 	for i := range took {
 		<-time.After(1050 * time.Millisecond) // minRefresh of package processes
@@ -102,10 +118,12 @@ func scrapes(b *testing.B, a *agent) {
 		resp.Body.Close()
 		took[i] = time.Since(start)
 	}
+	b.ReportMetric(float64(cpuTicks(b, a.cmd.Process.Pid)-ticks)*10/float64(len(took)), "scrape-cpu-ms")
 	slices.Sort(took)
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	b.ReportMetric(ms(took[50]), "scrape-p50-ms")
-	b.ReportMetric(ms(took[98]), "scrape-p99-ms")
+	b.ReportMetric(ms(took[0]), "scrape-min-ms")
+	b.ReportMetric(ms(took[25]), "scrape-p50-ms")
+	b.ReportMetric(ms(took[48]), "scrape-p96-ms")
 	text, lines := a.text(b), 0
 	for line := range strings.Lines(text) {
 		if !strings.HasPrefix(line, "#") {
@@ -115,4 +133,5 @@ func scrapes(b *testing.B, a *agent) {
 	b.ReportMetric(float64(wire), "wire-bytes")
 	b.ReportMetric(float64(len(text)), "text-bytes")
 	b.ReportMetric(float64(lines), "series")
+	b.ReportMetric(total(a.families(), "eyas_snapshot_seconds")*1000, "snapshot-ms")
 }

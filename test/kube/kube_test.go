@@ -115,7 +115,7 @@ func (c *cluster) uids() map[string]string {
 func (c *cluster) agent(server, tokenFile, dir string) (k *kube.Kube, stop func()) {
 	c.Helper()
 	k, err := kube.New(kube.Options{
-		Kubeconfig: c.kubeconfig(server, tokenFile), Node: node, Dir: dir, Version: "test", Backoff: 100 * time.Millisecond, Log: zerolog.New(zerolog.NewTestWriter(c)),
+		Kubeconfig: c.kubeconfig(server, tokenFile), Node: node, Dir: dir, Version: "test", Backoff: time.Second, Log: zerolog.New(zerolog.NewTestWriter(c)),
 	})
 	if err != nil {
 		c.Fatal(err)
@@ -173,7 +173,7 @@ func TestNode(t *testing.T) {
 	}
 	late := c.uids()["late"]
 	c.until("a new one is", func() bool { p, ok := k.Pod(late, "id-late"); return ok && p.Container == "app" })
-	c.ask(http.MethodDelete, "/api/v1/namespaces/team/pods/late?gracePeriodSeconds=0", nil, nil)
+	c.ask(http.MethodDelete, "/api/v1/namespaces/team/pods/late", object{"gracePeriodSeconds": 0}, nil)
 	c.until("and is not, when it is gone", func() bool { _, ok := k.Pod(late, ""); return !ok })
 
 	o := kube.Outcome{Namespace: "team", Pod: "pod-0", UID: uids["pod-0"], Container: "app", Reason: kube.PoolDry, Message: "no ids"}

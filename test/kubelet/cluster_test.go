@@ -19,6 +19,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -107,9 +109,9 @@ func (c *cluster) kubeconfig(name, server string) string {
 		", tls-server-name: kubernetes.default.svc}}]\nusers: [{name: u, user: {token: "+adminName+"}}]\ncontexts: [{name: x, context: {cluster: c, user: u}}]\ncurrent-context: x\n")
 }
 
-// start starts a program, which ends with the test, and logs to a file that is shown if
-// the test fails.
-func (c *cluster) start(name, program string, args ...string) {
+// start starts a program, which ends with stop, or with the test, and logs to a file that
+// is shown if the test fails.
+func (c *cluster) start(name, program string, args ...string) (stop func()) {
 	c.Helper()
 	log, err := os.Create(c.path(name + ".log"))
 	if err != nil {
@@ -122,13 +124,17 @@ func (c *cluster) start(name, program string, args ...string) {
 	if err := cmd.Start(); err != nil {
 		c.Fatalf("start %s: %v", name, err)
 	}
+	var wanted atomic.Bool
 	ended := make(chan struct{})
 	go func() {
 		_ = cmd.Wait() // however it ends, it should not
 		close(ended)
-		c.end(fmt.Errorf("%s ended", name))
+		if !wanted.Load() {
+			c.end(fmt.Errorf("%s ended", name))
+		}
 	}()
-	c.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
+		wanted.Store(true)
 		_ = cmd.Process.Signal(syscall.SIGTERM) // vm/run cleans up
 		select {
 		case <-ended:
@@ -136,8 +142,12 @@ func (c *cluster) start(name, program string, args ...string) {
 			_ = cmd.Process.Kill()
 			<-ended
 		}
+	})
+	c.Cleanup(func() {
+		stop()
 		c.tail(c.path(name + ".log"))
 	})
+	return stop
 }
 
 // tail shows the end of a log, if the test failed.
@@ -171,11 +181,13 @@ func (c *cluster) eventually(what string, ask func() error) {
 	}
 }
 
-// kubectl runs a command of kubectl, and returns what it wrote to standard output.
+// kubectl runs a command of kubectl, or of a plugin, and returns what it wrote to
+// standard output.
 func (c *cluster) kubectl(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(c.ctx, patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(os.Getenv("EYAS_KUBELET"), "kubectl"), append([]string{"--kubeconfig=" + c.path("kubeconfig")}, args...)...)
+	cmd := exec.CommandContext(ctx, kubectl(), args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.path("kubeconfig")) // a plugin allows no flags before its name
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -184,6 +196,8 @@ func (c *cluster) kubectl(args ...string) (string, error) {
 	}
 	return string(out), err
 }
+
+func kubectl() string { return filepath.Join(os.Getenv("EYAS_KUBELET"), "kubectl") }
 
 // must is kubectl that succeeds.
 func (c *cluster) must(args ...string) string {

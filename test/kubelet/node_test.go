@@ -53,9 +53,9 @@ func (c *cluster) find(dir, name string) []string {
 	return strings.Fields(out)
 }
 
-// eyas is a command of eyas in the agent's pod.
+// eyas is a command of the plugin of kubectl.
 func (c *cluster) eyas(args ...string) (string, error) {
-	return c.kubectl(append([]string{"-n", "eyas-system", "exec", "ds/eyas", "--", "/eyas"}, args...)...)
+	return c.kubectl(append([]string{"eyas"}, args...)...)
 }
 
 // metrics scrapes the agent.

@@ -1,6 +1,6 @@
-// usage: node draw.mjs PROMETHEUS-URL DASHBOARDS OUT
+// usage: node draw.mjs PROMETHEUS-URL DASHBOARDS OUT [NAME.VARIABLE=VALUE...]
 // Draws each dashboard of a directory into OUT/NAME.png, over all the time that
-// Prometheus knows of.
+// Prometheus knows of, with values chosen for variables.
 import { build } from 'esbuild';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -11,7 +11,7 @@ import puppeteer from 'puppeteer-core';
 const here = fileURLToPath(new URL('.', import.meta.url));
 const icons = join(here, 'node_modules/@grafana/ui/dist/public');
 const fonts = '/usr/share/fonts/opentype/inter'; // Debian's fonts-inter
-const [url, dashboards, out] = process.argv.slice(2);
+const [url, dashboards, out, ...choices] = process.argv.slice(2);
 const args = ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--font-render-hinting=none'];
 const width = 1600; // of a picture, in pixels
 
@@ -90,6 +90,12 @@ async function draw(browser, address, name, range) {
   await page.setViewport({ width, height: 5000 });
   await page.goto(address);
   const dashboard = JSON.parse(await readFile(join(dashboards, `${name}.json`)));
+  for (const choice of choices) {
+    const [, of, variable, value] = choice.match(/^(\w+)\.(\w+)=(.*)$/);
+    if (of === name) {
+      dashboard.templating.list.find((v) => v.name === variable).current = { text: [value], value: [value] };
+    }
+  }
   await page.evaluate((...all) => window.draw(...all), dashboard, url, ...range.map((ms) => new Date(ms).toISOString()));
   try {
     await page.waitForFunction(() => window.pending().length === 0, { timeout: 30_000 });

@@ -4,7 +4,7 @@
 import { createDataFrame, DataSourceApi, FieldType, LoadingState } from '@grafana/data';
 import { from } from 'rxjs';
 
-const scrape = 1; // seconds between scrapes: what the data source is told in Grafana
+const scrape = 5; // seconds between scrapes (test/kubelet): what the data source is told in Grafana
 
 export class Prometheus extends DataSourceApi {
   constructor(url, interpolate) {

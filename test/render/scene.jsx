@@ -24,7 +24,7 @@ function variable(v) {
   const { name, label, datasource, query, refresh, sort, multi: isMulti, includeAll, allValue, current } = v;
   return new QueryVariable({
     ...{ name, label, datasource, query, refresh, sort, isMulti, includeAll, allValue },
-    defaultToAll: includeAll,
+    defaultToAll: includeAll && current.value === '$__all',
     value: current.value,
     text: current.text,
   });
@@ -38,7 +38,7 @@ const Link = ({ title, url }) => (
 
 function panel(p) {
   const { id, type, title, description, options, fieldConfig, targets, datasource, transformations, links = [], gridPos } = p;
-  const data = new SceneQueryRunner({ datasource, queries: targets, maxDataPointsFromWidth: true, minInterval: '1s' });
+  const data = new SceneQueryRunner({ datasource, queries: targets, maxDataPointsFromWidth: true, minInterval: '5s' });
   return new SceneGridItem({
     ...place(gridPos),
     body: new VizPanel({
