@@ -3,11 +3,11 @@
  * Writes that no program on vfs_write was run for.
  *
  * A kernel that preempts a program half way skips it for others on that CPU: the one that
- * tells, its second, and that which adds up, too. Programs of LSM hooks are not skipped
- * (Linux 6.2). One notes for each thread the stream that it is about to write to, and how
- * much it has written to whatever file, which the kernel counts. The second tells what the
- * note has as untold; that which adds up strikes it out. If it stands at the thread's next
- * write, or at its end, the count has grown by what was written, to the byte.
+ * tells, and its second, too. Programs of LSM hooks are not skipped (Linux 6.2). One notes
+ * for each thread the stream that it is about to write to, and how much it has written to
+ * whatever file, which the kernel counts. The second tells what the note has as untold. At
+ * the thread's next write, or at its end, the count has grown by what was written, to the
+ * byte. Where the programs that add up run, too, they strike the note out.
  */
 #ifndef EYAS_LOGBEGUN_H
 #define EYAS_LOGBEGUN_H

@@ -1,10 +1,12 @@
 package bpf
 
+import "github.com/cilium/ebpf/features"
+
 // logPrograms are those of logs.bpf.c that are on functions. The order counts: what is
 // written is added up after it was told, by what is attached before; and a container's
 // streams are noted when its writes can be told.
 func logPrograms() []trampolineInfo {
-	const both = "what was written when the kernel skipped runs of logs_write and of logs_sum at once"
+	const both = "how much was written in runs that the kernel skipped, where it skips those that add up, too"
 	return []trampolineInfo{
 		{uint32(logsEyasLogProgramEYAS_LOGS_SUM), "logs_sum", "fexit/vfs_write", "how much was written in runs that the kernel skipped"},
 		{uint32(logsEyasLogProgramEYAS_LOGS_SUMV), "logs_sumv", "fexit/vfs_writev", "the same, by writev"},
@@ -19,6 +21,21 @@ func logPrograms() []trampolineInfo {
 		{uint32(logsEyasLogProgramEYAS_LOGS_WRITEV), "logs_writev", "fexit/vfs_writev", "the same, by writev"},
 		{uint32(logsEyasLogProgramEYAS_LOGS_EXEC), "logs_exec", "fexit/setup_new_exec", "the streams of containers that start, until the next look at all"},
 	}
+}
+
+// notes reports whether the programs run that note each write before it, and are never
+// skipped: those of LSM hooks are not since Linux 6.2, commit 19bfcdf9498a.
+func (m *LogMonitor) notes() bool {
+	version, err := features.LinuxVersionCode()
+	if err != nil || version < 6<<16|2<<8 {
+		return false
+	}
+	state := map[string]HookState{}
+	for _, h := range m.trampolines.Hooks() {
+		state[h.Name] = h.State
+	}
+	freed := state[logsProgLogsFree] // when, is not the agent's to say
+	return state[logsProgLogsBegin] == HookActive && state[logsProgLogsExit] == HookActive && (freed == HookActive || freed == HookUnproven)
 }
 
 // eachLog is the iterator over the containers that are older than the programs, or

@@ -63,6 +63,25 @@ func (t *trampolines) SelfTest(drive Drive) {
 	t.set(all)
 }
 
+// drop detaches programs for good, which are not needed beside others: nothing is said
+// of them any more.
+func (t *trampolines) drop(names ...string) {
+	var rest []*trampoline
+	for _, h := range t.copied() {
+		if !slices.Contains(names, h.name) {
+			rest = append(rest, h)
+			continue
+		}
+		if h.link != nil {
+			_ = h.link.Close() // what it would do is done
+		}
+		if h.program != nil {
+			_ = h.program.Close()
+		}
+	}
+	t.set(rest)
+}
+
 // unproven says why what is attached cannot be driven by the agent.
 func (t *trampolines) unproven(why string) {
 	all := t.copied()
