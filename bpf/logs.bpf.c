@@ -89,28 +89,6 @@ static __always_inline struct eyas_log_stream *whose(struct pid *pid, struct wri
 	return w->found ? bpf_map_lookup_elem(&log_streams, &w->key) : NULL;
 }
 
-static __noinline int wrote(struct pid *pid, struct writing *w)
-{
-	struct eyas_log_stream *row;
-
-	if (!w)
-		return 0;
-	row = whose(pid, w);
-	if (!row)
-		return 0;
-	book(row);
-	if (affords(&w->key.box, w->left))
-		bpf_loop(EYAS_LOG_CHUNKS, piece, w, 0);
-	if (w->left) {
-		row = bpf_map_lookup_elem(&log_streams, &w->key);
-		if (row) {
-			ADD(row->dropped_records, 1);
-			ADD(row->dropped_bytes, w->left);
-		}
-	}
-	return 0;
-}
-
 static __always_inline void file_of(struct inode___stream *inode, struct writing *w)
 {
 	w->key.file.inode = inode->i_ino;
@@ -135,14 +113,38 @@ static __always_inline long result(void *ctx)
 	return ret;
 }
 
-/* vfs_write(file, buffer, count, pos) */
-SEC("fexit/vfs_write")
-int logs_write(unsigned long long *ctx)
+#include "logbegun.h"
+#include "logsum.h"
+
+static __noinline int wrote(struct pid *pid, struct writing *w)
 {
-	struct pid *pid = writer(EYAS_LOGS_WRITE);
-	struct file *file = (void *)ctx[0];
+	struct begun *b = begun_by(bpf_get_current_task_btf());
+	struct eyas_log_stream *row;
+
+	if (!w || (w->again && (!b || !b->open || b->told)))
+		return 0;
+	row = whose(pid, w);
+	if (!row)
+		return 0;
+	if (b)
+		b->told = 1;
+	book(row);
+	if (affords(&w->key.box, w->left))
+		bpf_loop(EYAS_LOG_CHUNKS, piece, w, 0);
+	if (w->left) {
+		row = bpf_map_lookup_elem(&log_streams, &w->key);
+		if (row) {
+			ADD(row->dropped_records, 1);
+			ADD(row->dropped_bytes, w->left);
+		}
+	}
+	return 0;
+}
+
+static __always_inline int write(void *ctx, struct file *file, __u32 program, struct writing *w)
+{
+	struct pid *pid = writer(program);
 	struct inode___stream *inode;
-	struct writing w = {};
 	long ret;
 
 	if (!pid)
@@ -153,38 +155,47 @@ int logs_write(unsigned long long *ctx)
 	ret = result(ctx);
 	if (ret <= 0)
 		return 0;
-	w.base = ctx[1];
-	w.here = w.left = ret;
-	file_of(inode, &w);
-	return wrote(pid, &w);
+	w->left = ret;
+	if (!w->vec)
+		w->here = ret;
+	file_of(inode, w);
+	return wrote(pid, w);
+}
+
+/* vfs_write(file, buffer, count, pos) */
+SEC("fexit/vfs_write")
+int logs_write(unsigned long long *ctx)
+{
+	struct writing w = {.base = ctx[1]};
+
+	return write(ctx, (void *)ctx[0], EYAS_LOGS_WRITE, &w);
 }
 
 /* vfs_writev(file, vec, parts, pos, flags) */
 SEC("fexit/vfs_writev")
 int logs_writev(unsigned long long *ctx)
 {
-	struct pid *pid = writer(EYAS_LOGS_WRITEV);
-	struct file *file = (void *)ctx[0];
-	struct inode___stream *inode;
-	struct writing w = {};
-	long ret;
+	struct writing w = {.vec = ctx[1], .parts = ctx[2]};
 
-	if (!pid)
-		return 0;
-	inode = (void *)file->f_inode;
-	if (!stream(inode))
-		return 0;
-	ret = result(ctx);
-	if (ret <= 0)
-		return 0;
-	w.vec = ctx[1];
-	w.parts = ctx[2];
-	w.left = ret;
-	file_of(inode, &w);
-	return wrote(pid, &w);
+	return write(ctx, (void *)ctx[0], EYAS_LOGS_WRITEV, &w);
 }
 
-#include "logsum.h"
+/* The same for runs of those that were skipped, which logbegun.h knows of. */
+SEC("fexit/vfs_write")
+int logs_again(unsigned long long *ctx)
+{
+	struct writing w = {.base = ctx[1], .again = true};
+
+	return write(ctx, (void *)ctx[0], EYAS_LOGS_AGAIN, &w);
+}
+
+SEC("fexit/vfs_writev")
+int logs_againv(unsigned long long *ctx)
+{
+	struct writing w = {.vec = ctx[1], .parts = ctx[2], .again = true};
+
+	return write(ctx, (void *)ctx[0], EYAS_LOGS_AGAINV, &w);
+}
 
 /* GPL-2.0 OR Apache-2.0; the kernel knows the former, and some helpers ask for it. */
 char LICENSE[] SEC("license") = "GPL";

@@ -13,6 +13,14 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type logsBegun struct {
+	_     structs.HostLayout
+	Key   logsEyasLogKey
+	Wchar uint64
+	Open  uint32
+	Told  uint32
+}
+
 type logsEyasLogBox struct {
 	_     structs.HostLayout
 	Start uint64
@@ -51,7 +59,12 @@ const (
 	logsEyasLogProgramEYAS_LOGS_SUMV     logsEyasLogProgram = 5
 	logsEyasLogProgramEYAS_LOGS_SENDFILE logsEyasLogProgram = 6
 	logsEyasLogProgramEYAS_LOGS_SPLICE   logsEyasLogProgram = 7
-	logsEyasLogProgramEYAS_LOGS_PROGRAMS logsEyasLogProgram = 8
+	logsEyasLogProgramEYAS_LOGS_BEGIN    logsEyasLogProgram = 8
+	logsEyasLogProgramEYAS_LOGS_EXIT     logsEyasLogProgram = 9
+	logsEyasLogProgramEYAS_LOGS_FREE     logsEyasLogProgram = 10
+	logsEyasLogProgramEYAS_LOGS_AGAIN    logsEyasLogProgram = 11
+	logsEyasLogProgramEYAS_LOGS_AGAINV   logsEyasLogProgram = 12
+	logsEyasLogProgramEYAS_LOGS_PROGRAMS logsEyasLogProgram = 13
 )
 
 type logsEyasLogRecord struct {
@@ -97,13 +110,19 @@ type logsEyasLogStream struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	logsMapLogBegun       = "log_begun"
 	logsMapLogBoxes       = "log_boxes"
 	logsMapLogEvents      = "log_events"
 	logsMapLogFiles       = "log_files"
 	logsMapLogSelected    = "log_selected"
 	logsMapLogStreams     = "log_streams"
+	logsProgLogsAgain     = "logs_again"
+	logsProgLogsAgainv    = "logs_againv"
+	logsProgLogsBegin     = "logs_begin"
 	logsProgLogsEach      = "logs_each"
 	logsProgLogsExec      = "logs_exec"
+	logsProgLogsExit      = "logs_exit"
+	logsProgLogsFree      = "logs_free"
 	logsProgLogsSendfile  = "logs_sendfile"
 	logsProgLogsSplice    = "logs_splice"
 	logsProgLogsSum       = "logs_sum"
@@ -164,8 +183,13 @@ type logsSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type logsProgramSpecs struct {
+	LogsAgain    *ebpf.ProgramSpec `ebpf:"logs_again"`
+	LogsAgainv   *ebpf.ProgramSpec `ebpf:"logs_againv"`
+	LogsBegin    *ebpf.ProgramSpec `ebpf:"logs_begin"`
 	LogsEach     *ebpf.ProgramSpec `ebpf:"logs_each"`
 	LogsExec     *ebpf.ProgramSpec `ebpf:"logs_exec"`
+	LogsExit     *ebpf.ProgramSpec `ebpf:"logs_exit"`
+	LogsFree     *ebpf.ProgramSpec `ebpf:"logs_free"`
 	LogsSendfile *ebpf.ProgramSpec `ebpf:"logs_sendfile"`
 	LogsSplice   *ebpf.ProgramSpec `ebpf:"logs_splice"`
 	LogsSum      *ebpf.ProgramSpec `ebpf:"logs_sum"`
@@ -178,6 +202,7 @@ type logsProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type logsMapSpecs struct {
+	LogBegun    *ebpf.MapSpec `ebpf:"log_begun"`
 	LogBoxes    *ebpf.MapSpec `ebpf:"log_boxes"`
 	LogEvents   *ebpf.MapSpec `ebpf:"log_events"`
 	LogFiles    *ebpf.MapSpec `ebpf:"log_files"`
@@ -221,6 +246,7 @@ func (o *logsObjects) Close() error {
 //
 // It can be passed to loadLogsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type logsMaps struct {
+	LogBegun    *ebpf.Map `ebpf:"log_begun"`
 	LogBoxes    *ebpf.Map `ebpf:"log_boxes"`
 	LogEvents   *ebpf.Map `ebpf:"log_events"`
 	LogFiles    *ebpf.Map `ebpf:"log_files"`
@@ -230,6 +256,7 @@ type logsMaps struct {
 
 func (m *logsMaps) Close() error {
 	return _LogsClose(
+		m.LogBegun,
 		m.LogBoxes,
 		m.LogEvents,
 		m.LogFiles,
@@ -258,8 +285,13 @@ type logsVariables struct {
 //
 // It can be passed to loadLogsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type logsPrograms struct {
+	LogsAgain    *ebpf.Program `ebpf:"logs_again"`
+	LogsAgainv   *ebpf.Program `ebpf:"logs_againv"`
+	LogsBegin    *ebpf.Program `ebpf:"logs_begin"`
 	LogsEach     *ebpf.Program `ebpf:"logs_each"`
 	LogsExec     *ebpf.Program `ebpf:"logs_exec"`
+	LogsExit     *ebpf.Program `ebpf:"logs_exit"`
+	LogsFree     *ebpf.Program `ebpf:"logs_free"`
 	LogsSendfile *ebpf.Program `ebpf:"logs_sendfile"`
 	LogsSplice   *ebpf.Program `ebpf:"logs_splice"`
 	LogsSum      *ebpf.Program `ebpf:"logs_sum"`
@@ -270,8 +302,13 @@ type logsPrograms struct {
 
 func (p *logsPrograms) Close() error {
 	return _LogsClose(
+		p.LogsAgain,
+		p.LogsAgainv,
+		p.LogsBegin,
 		p.LogsEach,
 		p.LogsExec,
+		p.LogsExit,
+		p.LogsFree,
 		p.LogsSendfile,
 		p.LogsSplice,
 		p.LogsSum,

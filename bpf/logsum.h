@@ -5,7 +5,8 @@
  * A kernel that preempts a program half way skips it for others on that CPU until it
  * goes on. These are short, and are skipped at other times than those that tell. They
  * are attached before those, so that they run after them: a write that is under way is
- * never taken for one that was skipped.
+ * never taken for one that was skipped. Those on writes are detached where logbegun.h's
+ * run, which do the same at the next write or at the end, and are not skipped.
  *
  * What goes by sendfile and splice cannot be told, and is thus what is missing.
  */
@@ -19,9 +20,10 @@ static __noinline int adds(struct pid *pid, struct writing *w)
 	if (!w)
 		return 0;
 	row = whose(pid, w);
-	if (row)
-		ADD(row->written, w->left);
-	return 0;
+	if (!row)
+		return 0;
+	ADD(row->written, w->left);
+	return 1;
 }
 
 static __always_inline int sum(void *ctx, struct file *file, __u32 program)
@@ -29,6 +31,7 @@ static __always_inline int sum(void *ctx, struct file *file, __u32 program)
 	struct pid *pid = writer(program);
 	struct inode___stream *inode;
 	struct writing w = {};
+	struct begun *b;
 	long ret;
 
 	if (!pid)
@@ -41,7 +44,12 @@ static __always_inline int sum(void *ctx, struct file *file, __u32 program)
 		return 0;
 	w.left = ret;
 	file_of(inode, &w);
-	return adds(pid, &w);
+	if (!adds(pid, &w))
+		return 0;
+	b = begun_by(bpf_get_current_task_btf());
+	if (b)
+		b->open = 0;
+	return 0;
 }
 
 SEC("fexit/vfs_write")
@@ -65,6 +73,7 @@ static __always_inline int moved(void *ctx, __u32 fd, __u32 program)
 	struct writing w = {};
 	struct fdtable *fdt;
 	struct file *file;
+	struct begun *b;
 	long ret;
 
 	if (!pid)
@@ -72,6 +81,10 @@ static __always_inline int moved(void *ctx, __u32 fd, __u32 program)
 	ret = result(ctx);
 	if (ret <= 0)
 		return 0;
+	/* The kernel counts it as written; of a pipe it has not asked whether that may be. */
+	b = program == EYAS_LOGS_SENDFILE ? begun_by(bpf_get_current_task_btf()) : NULL;
+	if (b)
+		b->wchar += ret;
 	files = ((struct task_struct___files *)bpf_get_current_task_btf())->files;
 	if (!files)
 		return 0;
@@ -82,7 +95,8 @@ static __always_inline int moved(void *ctx, __u32 fd, __u32 program)
 	w.key.file.inode = BPF_CORE_READ(inode, i_ino);
 	w.key.file.dev = BPF_CORE_READ(inode, i_sb, s_dev);
 	w.left = ret;
-	return adds(pid, &w);
+	adds(pid, &w);
+	return 0;
 }
 
 /* sendfile64(out, in, offset, count) */

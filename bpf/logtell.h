@@ -17,6 +17,7 @@ struct writing {
 	struct eyas_log_key key;
 	struct pid_namespace *ns; /* whose stream it may be */
 	bool found; /* that it is */
+	bool again; /* only if no other program has told it */
 	__u64 vec; /* the next part, 0: no more */
 	__u64 parts;
 	__u64 base; /* of this part */

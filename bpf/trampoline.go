@@ -34,7 +34,7 @@ type trampolines struct {
 type trampolineInfo struct {
 	index  uint32 // in the object's seen and lost
 	name   string
-	target string // fentry/…, fexit/… or tp_btf/…
+	target string // fentry/…, fexit/…, lsm/… or tp_btf/…
 	loss   string
 }
 
@@ -123,7 +123,7 @@ func (t *trampolines) Attach() {
 		if h.program == nil {
 			continue
 		}
-		l, err := link.AttachTracing(link.TracingOptions{Program: h.program})
+		l, err := h.attach()
 		if err != nil {
 			h.state, h.reason = HookMissing, "attach: "+refusal(err)
 			continue
@@ -131,12 +131,6 @@ func (t *trampolines) Attach() {
 		h.link, h.state, h.reason = l, HookUnproven, "not driven"
 	}
 	t.set(all)
-}
-
-// function is what the program is attached to.
-func (h *trampoline) function() string {
-	_, name, _ := strings.Cut(h.target, "/")
-	return name
 }
 
 // functions returns which of the functions there are: the error says why not. Those

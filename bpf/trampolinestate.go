@@ -54,11 +54,32 @@ func (t *trampolines) SelfTest(drive Drive) {
 			h.state, h.reason = HookUnproven, "not driven: "+oneLine(err)
 		case t.filterable && filtered():
 			h.state, h.reason, h.rare = HookUnproven, "a seccomp filter of eyas's own container answers what would drive it", true
+		case h.target == lsm+"task_free":
+			h.state, h.reason, h.rare = HookUnproven, "no task was freed since (or bpf is not in /sys/kernel/security/lsm)", true
 		default:
 			h.state, h.reason = HookSilent, "attached, but did not fire when driven"
 		}
 	}
 	t.set(all)
+}
+
+// drop detaches programs for good, which are not needed beside others: nothing is said
+// of them any more.
+func (t *trampolines) drop(names ...string) {
+	var rest []*trampoline
+	for _, h := range t.copied() {
+		if !slices.Contains(names, h.name) {
+			rest = append(rest, h)
+			continue
+		}
+		if h.link != nil {
+			_ = h.link.Close() // what it would do is done
+		}
+		if h.program != nil {
+			_ = h.program.Close()
+		}
+	}
+	t.set(rest)
 }
 
 // unproven says why what is attached cannot be driven by the agent.

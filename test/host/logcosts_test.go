@@ -161,10 +161,7 @@ func logsBeside(t testing.TB, long time.Duration) (wrote, told int) {
 	all := flood(t, true, long, "flood", "quiet")
 	got := openLogged(t, file)
 	skipped := got.wait(a, len(all[0])+len(all[1]))
-	t.Logf("%d bytes written, %d told, %d dropped; the kernel skipped %d runs", len(all[0])+len(all[1]), got.told, got.dropped, skipped)
-	if got.told+int(got.dropped) > len(all[0])+len(all[1]) {
-		t.Errorf("%d bytes told and %d dropped, of %d", got.told, got.dropped, len(all[0])+len(all[1]))
-	}
+	t.Logf("%d bytes written, %d told, %d dropped; the kernel skipped %d runs of the programs that come last", len(all[0])+len(all[1]), got.told, got.dropped, skipped)
 	quiet := false
 	for _, s := range got.text {
 		quiet = quiet || s.String() == all[1]

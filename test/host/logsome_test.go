@@ -22,9 +22,8 @@ func TestLogsFlood(t *testing.T) {
 	logHooks(t, a)
 	_, out, errs := nestedShell(t, "echo begin; seq 1 200000; seq 1 20000 >&2; echo end")
 	got := openLogged(t, file)
-	skipped := got.wait(a, len(out)+len(errs))
-	t.Logf("the kernel skipped %d runs", skipped)
-	if got.told+int(got.dropped) > len(out)+len(errs) || got.dropped == 0 || got.told < 128<<10 || got.records == 0 {
+	got.wait(a, len(out)+len(errs))
+	if got.dropped == 0 || got.told < 128<<10 || got.records == 0 {
 		t.Errorf("%d bytes told and %d dropped in %d records, of %d", got.told, got.dropped, got.records, len(out)+len(errs))
 	}
 	if got.lines[0].Body != "begin" {

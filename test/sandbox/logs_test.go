@@ -25,7 +25,7 @@ type writer struct {
 const shortOnes = 3
 
 // writers write n numbered lines to both streams at once, or one after the other to a
-// terminal, with a last line that has no end.
+// terminal, with a line that is long and a last one that has no end.
 func writers(n int) []writer {
 	numbers := func(from int) string {
 		var b strings.Builder
@@ -35,14 +35,15 @@ func writers(n int) []writer {
 		return b.String()
 	}
 	box := "/bin/busybox "
-	script := fmt.Sprintf("%[1]sseq 1 %[2]d & %[1]sseq %[3]d %[4]d >&2; wait; printf last; printf end >&2", box, n, n+1, 2*n)
-	out, errs := numbers(1)+"last", numbers(n+1)+"end"
+	long := fmt.Sprintf("%040000d\n", 7) // more than one line of a log may be
+	script := fmt.Sprintf("%[1]sseq 1 %[2]d & %[1]sseq %[3]d %[4]d >&2; wait; printf %%040000d 7; echo; (printf %%040000d 7; echo; printf end) >&2; printf last", box, n, n+1, 2*n)
+	out, errs := numbers(1)+long+"last", numbers(n+1)+long+"end"
 	podman := "podman run --network none "
 	all := []writer{
 		{"podman", "many", podman + "--name many localhost/busybox sh -c 'SCRIPT' >/dev/null 2>&1", script, out, errs},
 		{"podman", "json", podman + "--log-driver json-file --name json localhost/busybox sh -c 'SCRIPT' >/dev/null 2>&1", script, out, errs},
 		{"podman", "terminal", podman + "--detach --tty --name terminal localhost/busybox sh -c 'SCRIPT' >/dev/null && podman wait terminal",
-			fmt.Sprintf("%[1]sseq 1 %[2]d; %[1]sseq %[3]d %[4]d >&2; printf last", box, n, n+1, 2*n), numbers(1) + numbers(n+1) + "last", ""},
+			fmt.Sprintf("%[1]sseq 1 %[2]d; %[1]sseq %[3]d %[4]d >&2; printf %%040000d 7; echo; printf last", box, n, n+1, 2*n), numbers(1) + numbers(n+1) + long + "last", ""},
 		{"runc", "plain", `mkdir -p ~/bundle/rootfs/bin && cd ~/bundle && cp /opt/context/busybox rootfs/bin/
 			echo 'SCRIPT' >rootfs/script && rm -f config.json && runc spec --rootless
 			sed -i 's/"terminal": true/"terminal": false/; s#"sh"#"/bin/busybox", "sh", "/script"#' config.json
