@@ -20,6 +20,7 @@ func logPrograms() []trampolineInfo {
 		{uint32(logsEyasLogProgramEYAS_LOGS_WRITE), "logs_write", "fexit/vfs_write", "what containers write to their standard streams"},
 		{uint32(logsEyasLogProgramEYAS_LOGS_WRITEV), "logs_writev", "fexit/vfs_writev", "the same, by writev"},
 		{uint32(logsEyasLogProgramEYAS_LOGS_EXEC), "logs_exec", "fexit/setup_new_exec", "the streams of containers that start, until the next look at all"},
+		{uint32(logsEyasLogProgramEYAS_LOGS_COMMITTED), "logs_committed", "lsm/bprm_committed_creds", "the same, when the kernel skipped a run of logs_exec"},
 	}
 }
 

@@ -38,6 +38,19 @@ int logs_exec(unsigned long long *ctx)
 	return watch(task, EYAS_LOGS_EXEC);
 }
 
+/* The same a little before, when what is closed on exec is closed, too: the kernel may skip
+ * a run of the other, and does not skip this one (see logbegun.h). */
+SEC("lsm/bprm_committed_creds")
+int logs_committed(unsigned long long *ctx)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	if (!seen[EYAS_LOGS_COMMITTED])
+		seen[EYAS_LOGS_COMMITTED] = 1;
+	watch(task, EYAS_LOGS_COMMITTED);
+	return 0;
+}
+
 /* Those that are older than the programs, or than their selection. */
 SEC("iter/task")
 int logs_each(struct bpf_iter__task *ctx)

@@ -51,20 +51,21 @@ type logsEyasLogKey struct {
 type logsEyasLogProgram uint32
 
 const (
-	logsEyasLogProgramEYAS_LOGS_WRITE    logsEyasLogProgram = 0
-	logsEyasLogProgramEYAS_LOGS_WRITEV   logsEyasLogProgram = 1
-	logsEyasLogProgramEYAS_LOGS_EXEC     logsEyasLogProgram = 2
-	logsEyasLogProgramEYAS_LOGS_EACH     logsEyasLogProgram = 3
-	logsEyasLogProgramEYAS_LOGS_SUM      logsEyasLogProgram = 4
-	logsEyasLogProgramEYAS_LOGS_SUMV     logsEyasLogProgram = 5
-	logsEyasLogProgramEYAS_LOGS_SENDFILE logsEyasLogProgram = 6
-	logsEyasLogProgramEYAS_LOGS_SPLICE   logsEyasLogProgram = 7
-	logsEyasLogProgramEYAS_LOGS_BEGIN    logsEyasLogProgram = 8
-	logsEyasLogProgramEYAS_LOGS_EXIT     logsEyasLogProgram = 9
-	logsEyasLogProgramEYAS_LOGS_FREE     logsEyasLogProgram = 10
-	logsEyasLogProgramEYAS_LOGS_AGAIN    logsEyasLogProgram = 11
-	logsEyasLogProgramEYAS_LOGS_AGAINV   logsEyasLogProgram = 12
-	logsEyasLogProgramEYAS_LOGS_PROGRAMS logsEyasLogProgram = 13
+	logsEyasLogProgramEYAS_LOGS_WRITE     logsEyasLogProgram = 0
+	logsEyasLogProgramEYAS_LOGS_WRITEV    logsEyasLogProgram = 1
+	logsEyasLogProgramEYAS_LOGS_EXEC      logsEyasLogProgram = 2
+	logsEyasLogProgramEYAS_LOGS_EACH      logsEyasLogProgram = 3
+	logsEyasLogProgramEYAS_LOGS_SUM       logsEyasLogProgram = 4
+	logsEyasLogProgramEYAS_LOGS_SUMV      logsEyasLogProgram = 5
+	logsEyasLogProgramEYAS_LOGS_SENDFILE  logsEyasLogProgram = 6
+	logsEyasLogProgramEYAS_LOGS_SPLICE    logsEyasLogProgram = 7
+	logsEyasLogProgramEYAS_LOGS_BEGIN     logsEyasLogProgram = 8
+	logsEyasLogProgramEYAS_LOGS_EXIT      logsEyasLogProgram = 9
+	logsEyasLogProgramEYAS_LOGS_FREE      logsEyasLogProgram = 10
+	logsEyasLogProgramEYAS_LOGS_AGAIN     logsEyasLogProgram = 11
+	logsEyasLogProgramEYAS_LOGS_AGAINV    logsEyasLogProgram = 12
+	logsEyasLogProgramEYAS_LOGS_COMMITTED logsEyasLogProgram = 13
+	logsEyasLogProgramEYAS_LOGS_PROGRAMS  logsEyasLogProgram = 14
 )
 
 type logsEyasLogRecord struct {
@@ -119,6 +120,7 @@ const (
 	logsProgLogsAgain     = "logs_again"
 	logsProgLogsAgainv    = "logs_againv"
 	logsProgLogsBegin     = "logs_begin"
+	logsProgLogsCommitted = "logs_committed"
 	logsProgLogsEach      = "logs_each"
 	logsProgLogsExec      = "logs_exec"
 	logsProgLogsExit      = "logs_exit"
@@ -183,19 +185,20 @@ type logsSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type logsProgramSpecs struct {
-	LogsAgain    *ebpf.ProgramSpec `ebpf:"logs_again"`
-	LogsAgainv   *ebpf.ProgramSpec `ebpf:"logs_againv"`
-	LogsBegin    *ebpf.ProgramSpec `ebpf:"logs_begin"`
-	LogsEach     *ebpf.ProgramSpec `ebpf:"logs_each"`
-	LogsExec     *ebpf.ProgramSpec `ebpf:"logs_exec"`
-	LogsExit     *ebpf.ProgramSpec `ebpf:"logs_exit"`
-	LogsFree     *ebpf.ProgramSpec `ebpf:"logs_free"`
-	LogsSendfile *ebpf.ProgramSpec `ebpf:"logs_sendfile"`
-	LogsSplice   *ebpf.ProgramSpec `ebpf:"logs_splice"`
-	LogsSum      *ebpf.ProgramSpec `ebpf:"logs_sum"`
-	LogsSumv     *ebpf.ProgramSpec `ebpf:"logs_sumv"`
-	LogsWrite    *ebpf.ProgramSpec `ebpf:"logs_write"`
-	LogsWritev   *ebpf.ProgramSpec `ebpf:"logs_writev"`
+	LogsAgain     *ebpf.ProgramSpec `ebpf:"logs_again"`
+	LogsAgainv    *ebpf.ProgramSpec `ebpf:"logs_againv"`
+	LogsBegin     *ebpf.ProgramSpec `ebpf:"logs_begin"`
+	LogsCommitted *ebpf.ProgramSpec `ebpf:"logs_committed"`
+	LogsEach      *ebpf.ProgramSpec `ebpf:"logs_each"`
+	LogsExec      *ebpf.ProgramSpec `ebpf:"logs_exec"`
+	LogsExit      *ebpf.ProgramSpec `ebpf:"logs_exit"`
+	LogsFree      *ebpf.ProgramSpec `ebpf:"logs_free"`
+	LogsSendfile  *ebpf.ProgramSpec `ebpf:"logs_sendfile"`
+	LogsSplice    *ebpf.ProgramSpec `ebpf:"logs_splice"`
+	LogsSum       *ebpf.ProgramSpec `ebpf:"logs_sum"`
+	LogsSumv      *ebpf.ProgramSpec `ebpf:"logs_sumv"`
+	LogsWrite     *ebpf.ProgramSpec `ebpf:"logs_write"`
+	LogsWritev    *ebpf.ProgramSpec `ebpf:"logs_writev"`
 }
 
 // logsMapSpecs contains maps before they are loaded into the kernel.
@@ -285,19 +288,20 @@ type logsVariables struct {
 //
 // It can be passed to loadLogsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type logsPrograms struct {
-	LogsAgain    *ebpf.Program `ebpf:"logs_again"`
-	LogsAgainv   *ebpf.Program `ebpf:"logs_againv"`
-	LogsBegin    *ebpf.Program `ebpf:"logs_begin"`
-	LogsEach     *ebpf.Program `ebpf:"logs_each"`
-	LogsExec     *ebpf.Program `ebpf:"logs_exec"`
-	LogsExit     *ebpf.Program `ebpf:"logs_exit"`
-	LogsFree     *ebpf.Program `ebpf:"logs_free"`
-	LogsSendfile *ebpf.Program `ebpf:"logs_sendfile"`
-	LogsSplice   *ebpf.Program `ebpf:"logs_splice"`
-	LogsSum      *ebpf.Program `ebpf:"logs_sum"`
-	LogsSumv     *ebpf.Program `ebpf:"logs_sumv"`
-	LogsWrite    *ebpf.Program `ebpf:"logs_write"`
-	LogsWritev   *ebpf.Program `ebpf:"logs_writev"`
+	LogsAgain     *ebpf.Program `ebpf:"logs_again"`
+	LogsAgainv    *ebpf.Program `ebpf:"logs_againv"`
+	LogsBegin     *ebpf.Program `ebpf:"logs_begin"`
+	LogsCommitted *ebpf.Program `ebpf:"logs_committed"`
+	LogsEach      *ebpf.Program `ebpf:"logs_each"`
+	LogsExec      *ebpf.Program `ebpf:"logs_exec"`
+	LogsExit      *ebpf.Program `ebpf:"logs_exit"`
+	LogsFree      *ebpf.Program `ebpf:"logs_free"`
+	LogsSendfile  *ebpf.Program `ebpf:"logs_sendfile"`
+	LogsSplice    *ebpf.Program `ebpf:"logs_splice"`
+	LogsSum       *ebpf.Program `ebpf:"logs_sum"`
+	LogsSumv      *ebpf.Program `ebpf:"logs_sumv"`
+	LogsWrite     *ebpf.Program `ebpf:"logs_write"`
+	LogsWritev    *ebpf.Program `ebpf:"logs_writev"`
 }
 
 func (p *logsPrograms) Close() error {
@@ -305,6 +309,7 @@ func (p *logsPrograms) Close() error {
 		p.LogsAgain,
 		p.LogsAgainv,
 		p.LogsBegin,
+		p.LogsCommitted,
 		p.LogsEach,
 		p.LogsExec,
 		p.LogsExit,

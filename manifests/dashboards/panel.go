@@ -148,9 +148,14 @@ func (p panel) json(id, x, y int) map[string]any {
 func (p panel) columnsOf() (transformations, overrides []any) {
 	index, titles := object(), object()
 	overrides = []any{}
-	for field, title := range p.columns {
+	for _, field := range slices.Sorted(maps.Keys(p.columns)) {
+		title := p.columns[field]
 		at, name, _ := strings.Cut(title, " ")
 		index[field], titles[field] = int(at[0]-'0'), name
+		if !strings.HasPrefix(field, "Value") { // else an id of digits alone is shown as a number
+			overrides = append(overrides, object("matcher", object("id", "byName", "options", name),
+				"properties", []any{object("id", "unit", "value", "string")}))
+		}
 		if at == "1" && p.link != "" {
 			overrides = append(overrides, object("matcher", object("id", "byName", "options", name),
 				"properties", []any{object("id", "links", "value", []any{object("title", "Show", "url", p.link)})}))
