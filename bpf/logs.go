@@ -100,7 +100,7 @@ func (m *LogMonitor) Attach() {
 func (m *LogMonitor) SelfTest(drive Drive) {
 	m.trampolines.SelfTest(drive)
 	if m.notes() {
-		m.trampolines.drop(logsProgLogsSum, logsProgLogsSumv)
+		m.drop(logsProgLogsSum, logsProgLogsSumv)
 	}
 	_ = m.Adopt() // the hook's state says it
 }

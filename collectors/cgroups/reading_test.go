@@ -59,31 +59,31 @@ func TestBehind(t *testing.T) {
 		const whole = few + 1
 		scrape("the first", 1000, 0, whole, 0)
 		n.uses("/pod1", 1001)
-		time.Sleep(30 * time.Second)
+		<-time.After(30 * time.Second)
 		scrape("the second", 1000, 30*time.Second, whole, whole)
-		time.Sleep(30 * time.Second)
+		<-time.After(30 * time.Second)
 		scrape("behind that", 1001, 29*time.Second, whole, whole)
 		n.uses("/pod1", 1002)
-		time.Sleep(time.Second / 2)
+		<-time.After(time.Second / 2)
 		scrape("another Prometheus", 1001, 29*time.Second+time.Second/2, whole, 0)
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		scrape("a third", 1002, time.Second/2, whole, whole)
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		n.uses("/pod1", 1003)
 		scrape("after a pause", 1003, 0, whole, whole)
 
 		// Now they are fewer, but may become more at once.
 		n.readSince()
 		n.die(100)
-		time.Sleep(30 * time.Second)
+		<-time.After(30 * time.Second)
 		scrape("fewer", 1003, 30*time.Second, whole-1, 0)
-		time.Sleep(30 * time.Second)
+		<-time.After(30 * time.Second)
 		n.uses("/pod1", 1004)
 		scrape("not few enough", 1003, 29*time.Second, few, few)
 		for i := range uint32(few / 2) {
 			n.die(101 + i)
 		}
-		time.Sleep(30 * time.Second)
+		<-time.After(30 * time.Second)
 		scrape("few", 1004, 0, few/2, few/2)
 		n.uses("/pod1", 1005)
 		scrape("at the scrape", 1005, 0, few/2, few/2)
@@ -107,7 +107,7 @@ func TestGoneSince(t *testing.T) {
 		if got := values(t, c, periods); len(got) != 51 || got[Other] != 10 {
 			t.Errorf("%d series: %v", len(got), got)
 		}
-		time.Sleep(11 * time.Second)
+		<-time.After(11 * time.Second)
 		if got := values(t, c, "eyas_container_memory_bytes"); len(got) != 51 || got[""] != 5 { // both outer ones have no nested label
 			t.Errorf("%d series: %v", len(got), got)
 		}
@@ -129,7 +129,7 @@ func TestSlow(t *testing.T) {
 		n := newNode()
 		many(n, 10)
 		var slow atomic.Int64
-		n.read = func() { time.Sleep(time.Duration(slow.Load())) }
+		n.read = func() { <-time.After(time.Duration(slow.Load())) }
 		c := collector(n, Options{})
 		began := time.Now()
 		c.cpu = func() time.Duration { return time.Since(began) / 2 }
@@ -142,13 +142,13 @@ func TestSlow(t *testing.T) {
 				t.Errorf("%d: waits %s, want %s", i, got, step.wait)
 			}
 		}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		n.readSince()
 		for range 200 {
 			if got := wait(); got > 0 {
 				t.Errorf("waits %s", got)
 			}
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 		}
 		if got := n.readSince() / 11; got < 15 || got > 17 { // one in 20 times 0.55 s, and what it takes itself
 			t.Errorf("%d readings of %s in 200 s", got, took)
@@ -177,7 +177,7 @@ func TestHangs(t *testing.T) {
 			if !first {
 				values(t, c, "")
 				hangs.Store(true)
-				time.Sleep(time.Hour)
+				<-time.After(time.Hour)
 			}
 			for _, want := range []time.Duration{patience, 0, 0} {
 				start := time.Now()
