@@ -98,9 +98,15 @@ func TestLogsSent(t *testing.T) {
 			t.Logf("the kernel skipped %v runs of programs: %v", missed, err)
 		}
 	}
-	f := a.families()
-	if sent, dropped := total(f, "eyas_otlp_sent_records_total"), total(f, "eyas_otlp_dropped_records_total"); sent < 3000 || dropped != 0 {
-		t.Errorf("%v lines sent, %v dropped", sent, dropped)
+	// The last are counted when the receiver has answered.
+	if err := poll(ctx, a.done, func() error {
+		f := a.families()
+		if sent, dropped := total(f, "eyas_otlp_sent_records_total"), total(f, "eyas_otlp_dropped_records_total"); sent < 3000 || dropped != 0 {
+			return fmt.Errorf("%v lines sent, %v dropped", sent, dropped)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
 	}
 	for _, key := range []string{"host.name", "process.pid", "process.vpid", "eyas.container.chain", "eyas.container.level", "eyas.user.host_id"} {
 		if o.about[key] == "" {
