@@ -75,6 +75,11 @@ func OpenLogs(o LogOptions) (*LogMonitor, error) {
 // function, no container's streams are looked for.
 func (m *LogMonitor) Attach() {
 	m.trampolines.Attach()
+	for _, h := range m.trampolines.Hooks() {
+		if h.Name == logsProgLogsBegin && h.State == HookMissing { // these are for its notes, and load where it does not
+			m.drop(logsProgLogsExit, logsProgLogsFree)
+		}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.each != nil {
