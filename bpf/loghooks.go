@@ -25,7 +25,8 @@ func logPrograms() []trampolineInfo {
 }
 
 // notes reports whether the programs run that note each write before it, and are never
-// skipped: those of LSM hooks are not since Linux 6.2, commit 19bfcdf9498a.
+// skipped: those of LSM hooks are not since Linux 6.2 ("bpf: Remove prog->active check
+// for bpf_lsm and bpf_iter").
 func (m *LogMonitor) notes() bool {
 	version, err := features.LinuxVersionCode()
 	if err != nil || version < 6<<16|2<<8 {

@@ -1,8 +1,9 @@
-// Package cgroups reads the cgroup v2 hierarchy: where a cgroup is, and what
-// its limits are.
+// Package cgroups reads the cgroup v2 hierarchy: where a cgroup is, what its
+// limits are, and what it has used.
 //
-// What enters: cgroup ids from the kernel and paths made from them. What
-// leaves: paths below the mount point, and limits. It opens cgroup directories
+// What enters: cgroup ids from the kernel and paths made from them, and the
+// containers of the identity table. What leaves: paths below the mount point, and
+// Prometheus series of containers. It opens cgroup directories
 // of this node read-only and never writes.
 package cgroups
 
