@@ -62,7 +62,7 @@ type Options struct {
 	Redact    Redaction
 	Sinks     []Sink
 	MaxNested int           // nested containers with series, per outermost one; default 50
-	Keep      int           // bytes of lines that are kept, per container; default 256 KiB
+	Keep      int           // bytes of lines that are kept, per stream of a container; default 256 KiB
 	KeepAll   int           // of all containers; default 64 MiB
 	Flush     time.Duration // how long the beginning of a line waits for its end; default 1 s
 	Tick      time.Duration // longest time a record stays unread; default 100 ms

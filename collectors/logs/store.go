@@ -11,16 +11,22 @@ import (
 // overhead is about what a line takes besides its body.
 const overhead = 300
 
-// store keeps the latest lines of each container, in bytes, also of those that are
-// gone; those that wrote nothing for longest go first. Safe for concurrent use.
+// store keeps the latest lines of each stream of a container, in bytes, also of those
+// that are gone; those to which nothing was written for longest go first. Safe for
+// concurrent use.
 type store struct {
-	keep, all int // bytes, per container and of all
+	keep, all int // bytes, per stream and of all
 
 	mu     sync.Mutex
-	boxes  map[string]*shelf
+	boxes  map[shelfKey]*shelf
 	bytes  int
 	last   uint64
 	change chan struct{} // closed with the next line
+}
+
+type shelfKey struct {
+	container string
+	stream    identity.LogStream
 }
 
 type shelf struct {
@@ -34,7 +40,7 @@ type kept struct {
 }
 
 func newStore(keep, all int) *store {
-	return &store{keep: keep, all: all, boxes: map[string]*shelf{}, change: make(chan struct{})}
+	return &store{keep: keep, all: all, boxes: map[shelfKey]*shelf{}, change: make(chan struct{})}
 }
 
 func cost(l *identity.LogLine) int { return len(l.Body) + overhead }
@@ -46,10 +52,11 @@ func (s *store) put(lines []identity.LogLine) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range lines {
-		b := s.boxes[lines[i].Container]
+		key := shelfKey{lines[i].Container, lines[i].Stream}
+		b := s.boxes[key]
 		if b == nil {
 			b = &shelf{}
-			s.boxes[lines[i].Container] = b
+			s.boxes[key] = b
 		}
 		s.last++
 		b.lines = append(b.lines, kept{s.last, lines[i]})
@@ -76,20 +83,20 @@ func (b *shelf) cut(n int) {
 	b.lines = b.lines[n:]
 }
 
-// evict forgets the container that has been silent for longest.
+// evict forgets the stream that has been silent for longest.
 func (s *store) evict() {
-	oldest := ""
-	for id, b := range s.boxes {
-		if oldest == "" || b.lines[len(b.lines)-1].n < s.lastOf(oldest) {
-			oldest = id
+	var oldest shelfKey
+	for k, b := range s.boxes {
+		if s.boxes[oldest] == nil || b.lines[len(b.lines)-1].n < s.lastOf(oldest) {
+			oldest = k
 		}
 	}
 	s.bytes -= s.boxes[oldest].bytes
 	delete(s.boxes, oldest)
 }
 
-func (s *store) lastOf(id string) uint64 {
-	lines := s.boxes[id].lines
+func (s *store) lastOf(k shelfKey) uint64 {
+	lines := s.boxes[k].lines
 	return lines[len(lines)-1].n
 }
 

@@ -56,6 +56,15 @@ func TestStore(t *testing.T) {
 	if got, _, _ = s.lines(Query{}); bodies(got)[2] != "x" && bodies(got)[1] != "x" {
 		t.Errorf("not by time: %v", bodies(got))
 	}
+	errs := line("a", "e", 5)
+	errs.Stream = identity.Stderr
+	s.put([]identity.LogLine{errs})
+	for i := range 5 {
+		put("a", fmt.Sprint(i), int64(i))
+	}
+	if got, _, _ = s.lines(Query{Container: "a", Stream: identity.Stderr}); len(got) != 1 {
+		t.Error("what is written to stdout takes the place of stderr")
+	}
 	for i := range 5 {
 		put("c", "c", int64(i))
 		put("d", "d", int64(i))

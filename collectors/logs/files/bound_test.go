@@ -106,6 +106,15 @@ func TestRest(t *testing.T) {
 	p.proc(7, 1, "100", "100", "sh", "")
 	p.store("100", "/var/lib/containers/storage")
 	s := newSandbox(t, New(Options{Proc: filepath.Join(p.dir, "proc")}))
+	for many, want := range map[int64]time.Duration{1: 20 * ms, 10: 200 * ms, 1000: maxPause} {
+		s.src.many.Store(many)
+		if got := s.src.pause(ms); got != want {
+			t.Errorf("of %d sandboxes one waits %v, want %v", many, got, want)
+		}
+	}
+	if got := s.src.pause(time.Second); got != 10*time.Second {
+		t.Errorf("after a second it waits %v", got)
+	}
 	v := &view{key: "t", init: identity.ProcessKey{PID: 7}}
 	began := time.Now()
 	s.looks, s.listed = began.Add(time.Second), began.Add(time.Second)
@@ -114,12 +123,39 @@ func TestRest(t *testing.T) {
 		t.Error("it was searched while it rests")
 	}
 	at := s.looks
+	s.src.many.Store(1e6)
 	s.search(v, at, true) // finds the store
-	if !s.listed.Equal(at) || s.looks.Sub(at) < storesEvery {
+	if !s.listed.Equal(at) || s.looks.Sub(at) < maxPause {
 		t.Errorf("files are looked for %v later, stores %v", s.listed.Sub(at), s.looks.Sub(at))
 	}
 	s.search(v, at, true)
 	if took := s.listed.Sub(at); len(s.files) != 1 || took <= 0 || took > 10*time.Since(began) {
 		t.Errorf("%d files found, then it rests %v", len(s.files), took)
+	}
+}
+
+// TestStarted: the file of a container that was created is opened as soon as it is there,
+// however long after that the container is started.
+func TestStarted(t *testing.T) {
+	p := &fakeProc{T: t, dir: t.TempDir()}
+	p.proc(7, 1, "100", "100", "sh", "")
+	p.store("100", "/var/lib/containers/storage")
+	s := newSandbox(t, New(Options{Proc: filepath.Join(p.dir, "proc")}))
+	v := &view{key: "t", init: identity.ProcessKey{PID: 7}}
+	at := time.Now()
+	turn := func(after time.Duration) {
+		at = at.Add(after)
+		s.listed = at
+		s.read(t.Context(), s.search(v, at, true), at)
+	}
+	turn(0)
+	turn(0)
+	for range 100 {
+		turn(500 * time.Millisecond)
+	}
+	p.do(os.WriteFile(filepath.Join(p.root("100"), "/var/lib/containers/storage/overlay-containers", someID, "userdata/ctr.log"), []byte(k8s("a")), 0o600))
+	turn(s.src.o.Every)
+	if f := s.files[someID]; f == nil || f.file == nil {
+		t.Errorf("it is not open: %+v", f)
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/eyas-agent/eyas/collectors/identity/evidence"
 )
 
-// whose finds the container that a file is of. Until it is known the file is held, not
+// finds finds the container that a file is of. Until it is known the file is held, not
 // read.
-func (s *sandbox) whose(v *view, f *follow, now time.Time) bool {
+func (s *sandbox) finds(v *view, f *follow, now time.Time) bool {
 	if found, next := v.find(f.id, s.src.forgotten); found != nil {
 		if f.adopted && s.src.is(f, found, v) {
 			return s.src.adopt(f, v)
@@ -150,6 +150,18 @@ func (s *Source) end(f *follow) {
 	delete(s.resting, f.box) // nothing comes any more
 	if s.claimed[f.box] == f {
 		delete(s.claimed, f.box)
+	}
+}
+
+// awaits says that a file was not read for long: its container may have written more.
+func (s *Source) awaits(f *follow, now time.Time) {
+	if now.Sub(f.turn) <= restAfter {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.claimed[f.box] == f {
+		s.resting[f.box] = false
 	}
 }
 

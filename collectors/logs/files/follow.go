@@ -14,6 +14,7 @@ type follow struct {
 	id      string // the runtime's of the container
 	found   time.Time
 	seen    time.Time // in its store, last
+	turn    time.Time // was read, last
 	took    fileID    // of Source.readers
 	own     bool      // a store that is the sandbox's alone has it
 	filled  time.Time // since when something is to be read, and nobody knows whose; zero: not so

@@ -25,29 +25,40 @@ type store struct {
 	changed, listed time.Time
 }
 
-// search looks for files, and for roots and stores while the sandbox lives. How many
-// there are is the sandbox's choice: it gets a tenth of a core for each of both. What a
-// search waits for others, on a busy machine, is not its own, and files that go soon do
-// not wait for stores.
-func (s *sandbox) search(v *view, now time.Time, lives bool) {
+// search looks for files, and for roots and stores while the sandbox lives, and returns
+// what is to be read. How much there is is the sandbox's choice: it gets a tenth of a
+// core for each of both. What a search waits for others, on a busy machine, is not its
+// own, and files that go soon do not wait for stores.
+func (s *sandbox) search(v *view, now time.Time, lives bool) (ready []*follow) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if now.Sub(s.listed) >= 0 {
 		used := threadTime()
 		s.list(now)
+		ready = s.ready(v, now, true)
 		s.listed = now.Add(rest(threadTime() - used))
+	} else {
+		ready = s.ready(v, now, false)
 	}
 	if lives && now.Sub(s.looks) >= 0 {
 		used := threadTime()
 		if s.look(v, now) {
 			s.listed = now // there is more to list
 		}
-		s.looks = now.Add(max(rest(threadTime()-used), storesEvery))
+		s.looks = now.Add(s.src.pause(threadTime() - used))
 	}
+	return ready
 }
 
 // rest is how long to wait from the beginning of a search that used so much of a core.
 func rest(used time.Duration) time.Duration { return min(10*used, maxRest) }
+
+// pause is how long to wait from the beginning of a search for stores. The first one of a
+// sandbox is soon needed, so it is short while there are few sandboxes: all of them get
+// a twentieth of a core.
+func (s *Source) pause(used time.Duration) time.Duration {
+	return max(rest(used), min(20*used*time.Duration(s.many.Load()), maxPause))
+}
 
 // threadTime is how long this thread has run.
 func threadTime() time.Duration {

@@ -63,6 +63,7 @@ type Source struct {
 	boxes   map[string]*sandbox // Read's
 	errors  atomic.Uint64
 	opened  atomic.Int64 // files
+	many    atomic.Int64 // boxes
 	bufs    sync.Pool    // of *[maxLine]byte
 
 	mu      sync.Mutex // guards what follows
@@ -197,23 +198,47 @@ func (s *Source) failed(err error) {
 	}
 }
 
-// send hands over what was read of a file. false: the Source is closed.
-func (s *Source) send(ctx context.Context, f *follow, rests bool) bool {
+// send hands over what was read of a file, if it is taken in time; no time: whenever it
+// is. What is not is kept. goes: the Source is not closed.
+func (s *Source) send(ctx context.Context, f *follow, until time.Time, rests bool) (sent, goes bool) {
+	sent = true
 	if len(f.out) > 0 {
-		select {
-		case s.out <- f.out:
-		case <-ctx.Done():
-			return false
+		if sent, goes = s.hand(ctx, f.out, until); !goes {
+			return false, false
 		}
-		f.out, f.bytes = nil, 0
+		if sent {
+			f.out, f.bytes = nil, 0
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.claimed[f.box] != f && s.past[f.box] {
-		return true
+		return sent, true
 	}
 	s.claimed[f.box] = f
-	s.streams[f.box] = []bpf.LogStream{f.streams[bpf.LogStdout], f.streams[bpf.LogStderr]}
-	s.resting[f.box] = rests
-	return true
+	s.resting[f.box] = rests && len(f.out) == 0
+	if len(f.out) == 0 {
+		s.streams[f.box] = []bpf.LogStream{f.streams[bpf.LogStdout], f.streams[bpf.LogStderr]}
+	}
+	return sent, true
+}
+
+func (s *Source) hand(ctx context.Context, lines []bpf.Log, until time.Time) (sent, goes bool) {
+	select {
+	case s.out <- lines:
+		return true, true
+	default:
+	}
+	var late <-chan time.Time
+	if !until.IsZero() {
+		late = time.After(time.Until(until))
+	}
+	select {
+	case s.out <- lines:
+		return true, true
+	case <-late:
+		return false, true
+	case <-ctx.Done():
+		return false, false
+	}
 }

@@ -235,3 +235,48 @@ func TestNotSelected(t *testing.T) {
 		t.Errorf("told of %d containers: %q %q", len(r.text), r.of(inner, bpf.LogStdout), r.of(inner, bpf.LogStderr))
 	}
 }
+
+// TestShort: what a container wrote whose file goes soon is told, though another one has
+// much to tell, and nobody takes that.
+func TestShort(t *testing.T) {
+	const lines = 200000
+	r := newSource(t, bpf.LogInside)
+	many := r.log(someID)
+	if _, err := many.WriteString(strings.Repeat(line("stdout", "F", "many"), lines)); err != nil {
+		t.Fatal(err)
+	}
+	r.put(8, someID[:12], 100, 200)
+	r.until("a line", func() bool { return r.of(inner, bpf.LogStdout) != "" })
+	wait := time.NewTicker(time.Millisecond)
+	defer wait.Stop()
+	never := time.After(time.Minute)
+	waits := func(what string, done func() bool) {
+		t.Helper()
+		for !done() {
+			select {
+			case <-wait.C:
+			case <-never:
+				t.Fatalf("never: %s", what)
+			}
+		}
+	}
+	waits("there is no room for more", func() bool { return len(r.s.out) == cap(r.s.out) })
+	f := r.log(strings.Replace(someID, "a", "f", 1))
+	if _, err := f.WriteString(line("stderr", "F", "short")); err != nil {
+		t.Fatal(err)
+	}
+	waits("it is open", func() bool { return r.s.opened.Load() == 2 })
+	if err := os.RemoveAll(filepath.Dir(filepath.Dir(f.Name()))); err != nil {
+		t.Fatal(err)
+	}
+	r.until("all lines", func() bool {
+		short := 0
+		for b := range r.text {
+			short += strings.Count(r.of(b, bpf.LogStderr), "short\n")
+		}
+		return len(r.of(inner, bpf.LogStdout)) == lines*len("many\n") && short == 1
+	})
+	if r.drops != 0 {
+		t.Errorf("%d bytes dropped", r.drops)
+	}
+}

@@ -123,6 +123,7 @@ func (s *Source) start(views map[string]*view, lives map[string]bool, now time.T
 			delete(s.boxes, key)
 		}
 	}
+	s.many.Store(int64(len(s.boxes)))
 }
 
 // selected says what is told of a container, as the programs do.
