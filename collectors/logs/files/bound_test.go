@@ -159,3 +159,26 @@ func TestStarted(t *testing.T) {
 		t.Errorf("it is not open: %+v", f)
 	}
 }
+
+// TestElsewhere: CRI-O has a directory for each container where podman has its logs, and
+// keeps logs where a kubelet looks for them. Those are read.
+func TestElsewhere(t *testing.T) {
+	p := &fakeProc{T: t, dir: t.TempDir()}
+	p.proc(7, 1, "100", "100", "sh", "")
+	p.store("100", "/var/lib/containers/storage")
+	for _, dir := range []string{"var/log/containers", "var/log/pods/web"} {
+		p.do(os.MkdirAll(filepath.Join(p.root("100"), dir), 0o755))
+	}
+	p.do(os.WriteFile(filepath.Join(p.root("100"), "var/log/pods/web/0.log"), []byte(k8s("a")), 0o600))
+	p.do(os.Symlink("/var/log/pods/web/0.log", filepath.Join(p.root("100"), "var/log/containers/web_default_c-"+someID+".log")))
+	s := newSandbox(t, New(Options{Proc: filepath.Join(p.dir, "proc")}))
+	v := &view{key: "t", init: identity.ProcessKey{PID: 7}}
+	for i := range 3 {
+		at := time.Now().Add(time.Duration(i) * storesEvery)
+		s.looks, s.listed = at, at
+		s.read(t.Context(), s.search(v, at, true), at)
+	}
+	if f := s.files[someID]; f == nil || f.file == nil || f.path != "/var/log/pods/web/0.log" {
+		t.Errorf("it is not open: %+v", f)
+	}
+}

@@ -16,6 +16,12 @@ func (s *sandbox) finds(v *view, f *follow, now time.Time) bool {
 			return s.src.adopt(f, v)
 		}
 		if f.file != nil && !s.src.take(f, f.tail.id) || !s.src.claim(f, found.box, found.selected) {
+			if f.file != nil && now.Sub(f.found) > wait { // somebody else's
+				if info, err := f.file.Stat(); err == nil {
+					f.size = info.Size()
+				}
+				f.close()
+			}
 			return false
 		}
 		f.adopted, f.next, f.size = false, next, -1 // to be looked at, though it was refused before

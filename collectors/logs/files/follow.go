@@ -33,7 +33,18 @@ type follow struct {
 	clock identity.Clock
 	now   time.Time
 	out   []bpf.Log
-	bytes int // that out takes
+	left  []boxEnd // whose it was before
+	bytes int      // that out takes
+}
+
+// boxEnd is what was told of a container in all, once out is handed over.
+type boxEnd struct {
+	box     bpf.LogBox
+	streams []bpf.LogStream
+}
+
+func (f *follow) rows() []bpf.LogStream {
+	return []bpf.LogStream{f.streams[bpf.LogStdout], f.streams[bpf.LogStderr]}
 }
 
 func (f *follow) put(box bpf.LogBox, sel bpf.LogSelection) {
@@ -57,6 +68,7 @@ func (f *follow) fill(now time.Time, rate, burst float64) {
 // entry implements heard.
 func (f *follow) entry(e entry, _ int) {
 	if f.next != nil && !e.time.Before(f.next.first) {
+		f.left = append(f.left, boxEnd{f.box, f.rows()})
 		f.put(f.next.box, f.next.selected)
 		f.adopted = false
 	}

@@ -97,8 +97,8 @@ func (s *sandbox) openPID(pid int) string {
 		return ns
 	}
 	if len(s.roots) >= maxRoots {
-		if !s.full {
-			s.full = true
+		if !s.crowded {
+			s.crowded = true
 			s.src.o.Log.Warn().Str("container", s.key).Int("most", maxRoots).Msg("containers inside are started in too many mount namespaces: logs that are only in the others are not told")
 		}
 		return ns

@@ -47,7 +47,8 @@ type sandbox struct {
 	listed  time.Time // and no file
 	held    int       // files that are open
 	late    bool      // the last turn ended before all had been read
-	full    bool      // it was said that there are too many roots
+	crowded bool      // it was said that there are too many roots
+	forced  time.Time // a list, because of a new store
 }
 
 // set says what is known by now. false: nobody reads it any more.
@@ -82,7 +83,7 @@ func (s *sandbox) run(ctx context.Context) {
 		if !s.read(ctx, s.search(&v, now, ended.IsZero()), now) {
 			return
 		}
-		if !ended.IsZero() && now.Sub(ended) > lastTurns {
+		if left := now.Sub(ended); !ended.IsZero() && left > lastTurns && (!s.late || left > 2*lastTurns) {
 			s.flush(ctx)
 			return
 		}
@@ -110,43 +111,79 @@ func (s *sandbox) close() {
 	s.done = true
 }
 
-// ready opens what is to be read, and returns it, those first whose turn is longest ago.
-// soon: files that were not there yet are looked for again.
+// ready opens what is to be read, and returns it: first what nobody has taken yet, then
+// those whose turn is longest ago. soon: files that were not there yet are looked for
+// again.
 func (s *sandbox) ready(v *view, now time.Time, soon bool) (ready []*follow) {
+	if soon {
+		s.begin(now)
+	}
 	for id, f := range s.files {
 		before := f.file != nil
-		// A sandbox can make any number of files.
-		if !before && (s.held >= maxOpen || s.src.opened.Load() >= maxOpenAll) {
+		if !before && len(f.out) == 0 && (!f.begun || s.full()) {
+			s.forget(id, f, now)
 			continue
 		}
-		if f.begun || soon {
-			if s.whose(v, f, now) {
-				ready = append(ready, f)
-			}
-			s.hold(before, f.file != nil)
+		if s.whose(v, f, now) {
+			ready = append(ready, f)
 		}
-		if f.file != nil || !f.gone && now.Sub(f.seen) <= time.Minute {
-			continue
-		}
-		if f.gone {
-			s.src.leave(f) // its inode may be another file's by now
-		}
-		// One that was not there yet comes when its container is started: it is known for
-		// as long as it is listed.
-		if f.box == (bpf.LogBox{}) && (f.begun || now.Sub(f.seen) > 2*storesEvery) {
-			delete(s.files, id) // nobody's, and gone
-			s.src.leave(f)
-		}
+		s.hold(before, f.file != nil)
+		s.forget(id, f, now)
 	}
 	if s.late {
-		slices.SortFunc(ready, func(a, b *follow) int { return a.turn.Compare(b.turn) })
+		slices.SortFunc(ready, func(a, b *follow) int {
+			if a, b := len(a.out) > 0, len(b.out) > 0; a != b {
+				if a {
+					return -1
+				}
+				return 1
+			}
+			return a.turn.Compare(b.turn)
+		})
 	}
 	return ready
 }
 
+// begin opens files that are new, before anything is asked of them: they may go soon.
+func (s *sandbox) begin(now time.Time) {
+	for _, f := range s.files {
+		if f.begun || s.full() {
+			continue
+		}
+		if f.found = now; f.gone {
+			f.looked = time.Time{}
+		}
+		_, err := f.open(now)
+		s.src.failed(err)
+		s.hold(false, f.file != nil)
+	}
+}
+
+// full reports whether no more files may be open: a sandbox can make any number.
+func (s *sandbox) full() bool { return s.held >= maxOpen || s.src.opened.Load() >= maxOpenAll }
+
+// forget forgets a file that is gone. One that was not there yet comes when its container
+// is started: it is known for as long as it is listed.
+func (s *sandbox) forget(id string, f *follow, now time.Time) {
+	if f.file != nil || len(f.out) > 0 {
+		return
+	}
+	if f.gone {
+		s.src.leave(f) // its inode may be another file's by now
+	}
+	long := time.Minute
+	if f.gone {
+		long = 2 * storesEvery
+	}
+	if f.box == (bpf.LogBox{}) && (f.gone && f.begun || now.Sub(f.seen) > long) {
+		delete(s.files, id)
+		s.src.leave(f)
+	}
+}
+
 // read reads what is new, for no longer than a turn, and hands it over: files that go
-// soon do not wait for one in which there is much, nor for whoever takes it. false:
-// nobody takes it any more.
+// soon do not wait for one in which there is much, nor for whoever takes it. What nobody
+// has taken is of one file at most. false: nobody takes it any more.
 func (s *sandbox) read(ctx context.Context, ready []*follow, now time.Time) bool {
 	s.late = false
 	if len(ready) == 0 {
@@ -154,19 +191,19 @@ func (s *sandbox) read(ctx context.Context, ready []*follow, now time.Time) bool
 	}
 	buf := s.src.bufs.Get().(*[maxLine]byte)
 	defer s.src.bufs.Put(buf)
-	until := now.Add(s.src.o.Every)
+	until := time.Now().Add(s.src.o.Every)
 	for i, f := range ready {
-		if s.late = i > 0 && time.Now().After(until); s.late {
-			for _, f := range ready[i:] {
-				s.src.awaits(f, now)
-			}
-			return true
-		}
 		before := f.file != nil
 		goes := s.one(ctx, f, buf[:], now, until)
 		s.hold(before, f.file != nil)
 		if !goes {
 			return false
+		}
+		if s.late = len(f.out) > 0 || i < len(ready)-1 && time.Now().After(until); s.late {
+			for _, f := range ready[i+1:] {
+				s.src.awaits(f, now)
+			}
+			return true
 		}
 	}
 	return true
@@ -187,17 +224,18 @@ func (s *sandbox) hold(before, after bool) {
 // whose reports whether it is known whose file it is, and opens it.
 func (s *sandbox) whose(v *view, f *follow, now time.Time) bool {
 	f.now = now
-	if !f.begun {
-		f.found, f.looked = now, time.Time{}
-	}
 	if f.box == (bpf.LogBox{}) && !s.finds(v, f, now) {
 		return false
 	}
-	if s.src.forgotten(f.box) { // it has ended; of what comes now it is found anew
+	if len(f.out) == 0 && s.src.forgotten(f.box) { // it has ended; of what comes now it is found anew
 		f.was = f.box
 		f.put(bpf.LogBox{}, 0)
 		f.found = now
 		return false
+	}
+	if f.file == nil && !s.full() {
+		_, err := f.open(now)
+		s.src.failed(err)
 	}
 	switch found, next := v.find(f.id, s.src.forgotten); {
 	case f.adopted && found != nil && s.src.is(f, found, v):
@@ -208,10 +246,6 @@ func (s *sandbox) whose(v *view, f *follow, now time.Time) bool {
 	case found != nil:
 		s.src.learn(f, found)
 	}
-	if f.file == nil {
-		_, err := f.open(now)
-		s.src.failed(err)
-	}
 	return true
 }
 
@@ -219,31 +253,36 @@ func (s *sandbox) whose(v *view, f *follow, now time.Time) bool {
 func (s *sandbox) one(ctx context.Context, f *follow, buf []byte, now, until time.Time) bool {
 	f.turn = now
 	f.fill(now, s.src.o.Rate, s.src.o.Burst)
-	for room := min(int(f.bucket), maxStep); room > 0; {
+	room := min(int(f.bucket), maxStep)
+	for room > 0 {
 		n, err := f.step(now, buf, room, f)
 		f.bucket -= float64(n)
 		s.src.failed(err)
 		if room -= n; !f.full() {
 			break
 		}
-		if sent, goes := s.src.send(ctx, f, until, false); !sent {
+		if goes := s.src.send(ctx, f, until, false); !goes || len(f.out) > 0 {
 			return goes
 		}
 		if time.Now().After(until) {
 			return true
 		}
 	}
-	_, goes := s.src.send(ctx, f, until, f.bucket > 0 && f.rests(now, restAfter))
-	return goes
+	rests := room > 0 && len(f.out) == 0 && f.rests(now, restAfter)
+	return s.src.send(ctx, f, until, rests)
 }
 
-// flush hands over what nobody has taken yet.
+// flush hands over what nobody has taken yet. What is not read by now is dropped.
 func (s *sandbox) flush(ctx context.Context) {
 	for _, f := range s.files {
-		if len(f.out) == 0 {
-			continue
+		if f.file != nil && f.box != (bpf.LogBox{}) {
+			if info, err := f.file.Stat(); err == nil && info.Size() > f.pos {
+				f.lost(info.Size() - f.pos)
+				f.pos, f.skip = info.Size(), true
+				f.remember(nil)
+			}
 		}
-		if _, goes := s.src.send(ctx, f, time.Time{}, true); !goes {
+		if !s.src.send(ctx, f, time.Time{}, true) {
 			return
 		}
 	}

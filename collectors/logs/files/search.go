@@ -42,8 +42,8 @@ func (s *sandbox) search(v *view, now time.Time, lives bool) (ready []*follow) {
 	}
 	if lives && now.Sub(s.looks) >= 0 {
 		used := threadTime()
-		if s.look(v, now) {
-			s.listed = now // there is more to list
+		if s.look(v, now) && now.Sub(s.forced) >= storesEvery {
+			s.listed, s.forced = now, now // there is more to list
 		}
 		s.looks = now.Add(s.src.pause(threadTime() - used))
 	}
@@ -86,10 +86,10 @@ func (s *sandbox) list(now time.Time) {
 			for _, x := range all {
 				if f := s.files[x.ID]; f != nil {
 					f.seen, f.own = now, f.own || p.own
-					if f.root == root(nowhere{}) {
-						f.root, f.path, f.parse = p.root, x.Path, parserOf(x.Format)
+					if f.root == root(nowhere{}) || !f.begun && f.path != x.Path && p.has(x.Path) {
+						f.root, f.path, f.parse, f.runtime = p.root, x.Path, parserOf(x.Format), st.Runtime
 					}
-				} else if len(s.files) < maxFollowed {
+				} else if len(s.files) < maxFollowed || s.evict() {
 					f := &follow{
 						tail:    tail{root: p.root, path: x.Path, parse: parserOf(x.Format), since: s.src.began},
 						runtime: st.Runtime, id: x.ID, found: now, seen: now, own: p.own, clock: s.src.o.Clock,
@@ -100,4 +100,22 @@ func (s *sandbox) list(now time.Time) {
 			}
 		}
 	}
+}
+
+// has reports whether there is a file. A runtime that keeps its logs elsewhere may have a
+// directory for it nevertheless.
+func (p *place) has(path string) bool {
+	_, err := p.root.Stat(path)
+	return err == nil
+}
+
+// evict forgets a file that is not there yet, for one that may be. false: there is none.
+func (s *sandbox) evict() bool {
+	for id, f := range s.files {
+		if !f.begun && f.gone && f.box == (bpf.LogBox{}) {
+			delete(s.files, id)
+			return true
+		}
+	}
+	return false
 }

@@ -199,30 +199,42 @@ func (s *Source) failed(err error) {
 }
 
 // send hands over what was read of a file, if it is taken in time; no time: whenever it
-// is. What is not is kept. goes: the Source is not closed.
-func (s *Source) send(ctx context.Context, f *follow, until time.Time, rests bool) (sent, goes bool) {
-	sent = true
+// is. What is not is kept. false: the Source is closed.
+func (s *Source) send(ctx context.Context, f *follow, until time.Time, rests bool) bool {
 	if len(f.out) > 0 {
-		if sent, goes = s.hand(ctx, f.out, until); !goes {
-			return false, false
+		s.tell(f, false) // nobody forgets it meanwhile
+		sent, goes := s.hand(ctx, f.out, until)
+		if !sent {
+			return goes
 		}
-		if sent {
-			f.out, f.bytes = nil, 0
-		}
+		f.out, f.bytes = nil, 0
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.claimed[f.box] != f && s.past[f.box] {
-		return sent, true
-	}
-	s.claimed[f.box] = f
-	s.resting[f.box] = rests && len(f.out) == 0
-	if len(f.out) == 0 {
-		s.streams[f.box] = []bpf.LogStream{f.streams[bpf.LogStdout], f.streams[bpf.LogStderr]}
-	}
-	return sent, true
+	s.tell(f, rests)
+	return true
 }
 
+// tell says what was handed over of a file, and whether more may come.
+func (s *Source) tell(f *follow, rests bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(f.out) == 0 {
+		for _, l := range f.left {
+			if s.claimed[l.box] == f { // it is not forgotten
+				s.streams[l.box], s.resting[l.box] = l.streams, true
+			}
+		}
+		f.left = nil
+	}
+	if f.box == (bpf.LogBox{}) || s.claimed[f.box] != f && s.past[f.box] {
+		return
+	}
+	s.claimed[f.box], s.resting[f.box] = f, rests
+	if len(f.out) == 0 {
+		s.streams[f.box] = f.rows()
+	}
+}
+
+// hand hands lines over. sent: they are taken; goes: the Source is not closed.
 func (s *Source) hand(ctx context.Context, lines []bpf.Log, until time.Time) (sent, goes bool) {
 	select {
 	case s.out <- lines:

@@ -213,6 +213,34 @@ func TestUnknown(t *testing.T) {
 	}
 }
 
+// TestRestarted: a container that was started again writes to the same file. Nothing more
+// comes of the one before, and what it wrote is counted.
+func TestRestarted(t *testing.T) {
+	r := newSource(t, bpf.LogInside)
+	f := r.log(someID)
+	write := func(text string) {
+		t.Helper()
+		if _, err := f.WriteString(line("stdout", "F", text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.put(8, someID[:12], 100, 200)
+	write("one")
+	r.until("the first line", func() bool { return r.of(inner, bpf.LogStdout) != "" })
+	r.die(8)
+	r.put(9, someID[:12], 100, 201)
+	again := time.Now().Add(2 * viewEvery)
+	r.until("another look", func() bool { return time.Now().After(again) })
+	write("two")
+	second := bpf.LogBox{PIDNS: 201, Start: 201}
+	r.until("the second one's line", func() bool { return r.of(second, bpf.LogStdout) == "two\n" })
+	r.until("nothing comes of the first", func() bool { return r.s.Drained(inner) })
+	all, err := r.s.Streams()
+	if err != nil || len(all[inner]) == 0 || all[inner][0].Bytes != uint64(len("one\n")) || r.of(inner, bpf.LogStdout) != "one\n" {
+		t.Errorf("streams %+v, told %q: %v", all, r.of(inner, bpf.LogStdout), err)
+	}
+}
+
 // TestNotSelected: nothing of a container that nobody asked for is read, nor of a stream
 // that nobody asked for.
 func TestNotSelected(t *testing.T) {

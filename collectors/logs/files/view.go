@@ -118,7 +118,7 @@ func (s *Source) start(views map[string]*view, lives map[string]bool, now time.T
 		if views[key] != nil {
 			continue
 		}
-		if now.Sub(b.end(now)) > 2*lastTurns && !lives[key] {
+		if now.Sub(b.end(now)) > 3*lastTurns && !lives[key] {
 			b.cancel()
 			delete(s.boxes, key)
 		}
