@@ -82,6 +82,7 @@ func watchOne(b *testing.B, pid int) *bpf.LogMonitor {
 		b.Fatal(err)
 	}
 	m.Attach()
+	m.SelfTest(driveLogs) // what is not needed is let go
 	if !m.Attached() {
 		why := m.Hooks()[0].Reason
 		m.Close()
