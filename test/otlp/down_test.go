@@ -59,6 +59,9 @@ func TestCollectorDownForAMinute(t *testing.T) {
 		}
 		<-tick.C
 	}
+	if longest > 5*time.Second { // it would have waited for the minute, or for an attempt to end
+		t.Errorf("a Put took %v", longest)
+	}
 	s := e.Stats()
 	if s.Dropped[otlp.DropFull].Records == 0 || s.Memory.Records == 0 || s.Sent.Records != 1 {
 		t.Errorf("while it is down: %+v", s)
